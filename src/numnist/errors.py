@@ -1,0 +1,29 @@
+"""The failures that a person can mend; every other exception is a defect of ours.
+
+The message says what failed, where (path, key), what was expected, what was found, and what to do next.
+Whatever people run prints it without a traceback and exits with 1 (`pipeline.cli`).
+"""
+
+
+class NumnistError(Exception):
+    """Base of every failure that a person can mend."""
+
+
+class ConfigError(NumnistError):
+    """A key or value in params.yaml, conf/ or on the command line is not allowed."""
+
+
+class DataError(NumnistError):
+    """A data file, array file or picture does not hold what it should."""
+
+
+class FetchError(NumnistError):
+    """No mirror served the bytes that the repository pins."""
+
+
+class NumericsError(NumnistError):
+    """The arithmetic that was asked for cannot be had in this process or on this CPU."""
+
+
+class TrackingError(NumnistError):
+    """The tracking store cannot be used."""

@@ -1,0 +1,110 @@
+"""Reading and writing files so that a reader never sees half of one."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numnist.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_PARTIAL = ".partial-"  # what an interrupted write leaves behind; see `remove_partial`
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary file beside it, to disk, then renamed over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that is the same for the same content: keys in the given order, floats as Python prints them."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or broken one is a DataError that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not readable JSON ({error}); delete it and run `dvc repro`") from None
+
+
+def remove_partial(directory: Path) -> None:
+    """Delete what interrupted writes left in a directory and below; only its owner may call this."""
+    for leftover in directory.rglob(_PARTIAL + "*"):
+        leftover.unlink(missing_ok=True)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
+    """Write named arrays as an uncompressed .npz whose bytes follow from the arrays alone."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> dict[str, "np.ndarray"]:
+    """Read an .npz that must hold exactly the expected arrays, and execute nothing.
+
+    `expected` maps each name to its dtype and shape, with None where any length will do. Whatever is wrong
+    (no such file, no zip, a damaged member, a pickle, other names, dtypes or shapes, a number that is not
+    finite) is a DataError with the path.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is a single array, not an .npz archive")
+            names = sorted(archive.files)
+            if names != sorted(expected):
+                raise DataError(f"{path} holds the arrays {names}, expected {sorted(expected)}")
+            arrays = {name: archive[name] for name in expected}
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
+    except (OSError, ValueError, EOFError, KeyError, SyntaxError, TypeError, MemoryError, OverflowError,
+            RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run again") from None
+    for name, (dtype, shape) in expected.items():
+        array = arrays[name]
+        fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
+        if array.dtype != np.dtype(dtype) or not fits:
+            raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {dtype} of shape {shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{path}: {name} holds a number that is not finite")
+    return arrays
