@@ -111,7 +111,7 @@ class Tracker:
             started = self.client.get_run(run_id).info.start_time  # one time for all: logging twice adds no rows
             self._log_rows(run_id, ((name, value, step) for name, curve in result.curves.items()
                                     for step, value in enumerate(curve.tolist())), started)
-            for name in ("result.json", "curves.csv", "weights.npz"):
+            for name in sorted(path.name for path in directory.iterdir()):
                 self.client.log_artifact(run_id, str(directory / name))
             if diverged:
                 self.client.set_tag(run_id, DIVERGED, record["iteration"])
