@@ -78,7 +78,9 @@ def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig)
 def load(directory: Path) -> Dataset:
     """Load and verify the training and validation parts."""
     name, digest, hashes = _read_description(directory / "dataset.json")
-    train, validation = (_load_part(directory / f"{part}.npz", _ARRAYS, hashes[part]) for part in ("train", "validation"))
+    train, validation = (
+        _load_part(directory / f"{part}.npz", _ARRAYS, hashes[part]) for part in ("train", "validation")
+    )
     return Dataset(name, digest, train, validation)
 
 

@@ -58,12 +58,27 @@ def fetch(source: Source, name: str, directory: Path, mirror: str | None, limits
     mirrors += source.mirrors
     for file, digest in source.sha256.items():
         if Path(file).name != file:
-            raise ConfigError(f"params.yaml: datasets.{name}.sha256 names {file!r}; allowed: a file name without a directory")
+            raise ConfigError(
+                f"params.yaml: datasets.{name}.sha256 names {file!r}; allowed: a file name without a directory"
+            )
         if (directory / file).is_file() and sha256(directory / file) == digest:
             print(f"{file}: already there", flush=True)
             continue
         served_by = _fetch_file(file, digest, mirrors, directory, limits)
         mirrors.sort(key=lambda base: base != served_by)  # asked first from now on
+
+
+def reachable(source: Source, limits: Limits = LIMITS) -> bool:
+    """Whether some mirror of a data set answers for its first file."""
+    first = next(iter(source.sha256))
+    for base in source.mirrors:
+        try:
+            with _Session() as session:
+                session.head(f"{base.rstrip('/')}/{first}", timeout=(limits.connect, limits.read)).raise_for_status()
+            return True
+        except (OSError, _Refused):
+            continue
+    return False
 
 
 def _fetch_file(file: str, digest: str, mirrors: list[str], directory: Path, limits: Limits) -> str:
@@ -109,9 +124,12 @@ def _get(base: str, file: str, out: IO[bytes], limits: Limits) -> None:
 
 def _download(url: str, out: IO[bytes], limits: Limits) -> None:
     deadline = time.monotonic() + limits.total
-    with _Session() as session, session.get(
-        url, stream=True, timeout=(limits.connect, limits.read), headers={"Accept-Encoding": "identity"}
-    ) as answer:
+    with (
+        _Session() as session,
+        session.get(
+            url, stream=True, timeout=(limits.connect, limits.read), headers={"Accept-Encoding": "identity"}
+        ) as answer,
+    ):
         if answer.status_code != 200:
             raise _Refused(f"status {answer.status_code} {answer.reason}")
         with tqdm(total=answer.raw.length_remaining, unit="B", unit_scale=True, leave=False, disable=None) as progress:

@@ -96,4 +96,6 @@ def _gunzip(file: IO[bytes], limit: int) -> bytes:
 
 
 def _refuse(path: Path, field: str, expected: object, got: object) -> NoReturn:
-    raise DataError(f"{path}: {field}: expected {expected}, got {got}; delete the file and run `python -m pipeline.fetch`")
+    raise DataError(
+        f"{path}: {field}: expected {expected}, got {got}; delete the file and run `python -m pipeline.fetch`"
+    )
