@@ -109,9 +109,16 @@ class Tracker:
         with _telling(self.uri, f"log the cell {result.config.name}"):
             self.client.log_inputs(run_id, [_dataset_input(**record["dataset"])])
             started = self.client.get_run(run_id).info.start_time  # one time for all: logging twice adds no rows
-            self._log_rows(run_id, ((name, value, step) for name, curve in result.curves.items()
-                                    for step, value in enumerate(curve.tolist())), started)
-            for name in ("result.json", "curves.csv", "weights.npz"):
+            self._log_rows(
+                run_id,
+                (
+                    (name, value, step)
+                    for name, curve in result.curves.items()
+                    for step, value in enumerate(curve.tolist())
+                ),
+                started,
+            )
+            for name in sorted(path.name for path in directory.iterdir()):
                 self.client.log_artifact(run_id, str(directory / name))
             if diverged:
                 self.client.set_tag(run_id, DIVERGED, record["iteration"])
@@ -176,9 +183,7 @@ class Tracker:
         page = self.client.search_runs([self.experiment], condition, order_by=_NEWEST_FIRST)
         found = list(page)
         while page.token:
-            page = self.client.search_runs(
-                [self.experiment], condition, order_by=_NEWEST_FIRST, page_token=page.token
-            )
+            page = self.client.search_runs([self.experiment], condition, order_by=_NEWEST_FIRST, page_token=page.token)
             found += page
         return found
 
