@@ -71,7 +71,7 @@ class Store:
 
 def code_digest() -> str:
     """Return the digest of the source that decides a training's bits."""
-    return _digest(*(files.sha256(Path(module.__file__)) for module in (network, blocks, training)))
+    return _digest(*(files.sha256(Path(str(module.__file__))) for module in (network, blocks, training)))
 
 
 def _digest(*parts: Any) -> str:

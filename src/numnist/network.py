@@ -112,5 +112,5 @@ def _times_shared(A: Array, B: Array) -> Array:
 
 def _between_minus_one_and_one(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Uniform float64, from the bit generator's integers: NumPy promises those across versions, not rng.uniform()."""
-    integers = rng.bit_generator.random_raw(int(np.prod(shape)))  # type: ignore[attr-defined]
+    integers = rng.bit_generator.random_raw(int(np.prod(shape)))
     return ((integers >> np.uint64(11)) * 2.0**-52 - 1).reshape(shape)

@@ -155,7 +155,7 @@ def _whole(
 def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> tuple[np.ndarray, np.ndarray, Parameters | None]:
     """Add up a lane's losses, hits and, if `descend`, its part of the gradient of the mean over m images."""
     p = Parameters(np.take(p.W1, lane.pixels, axis=-1), p.b1, p.W2, p.b2)
-    loss, correct, gradient = 0.0, 0, None
+    loss, correct, gradient = np.zeros(len(p.W1)), np.zeros(len(p.W1)), None
     with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
         for block in lane.blocks:
             block_loss, block_correct, part = _over_block(p, block, m, descend=descend)
