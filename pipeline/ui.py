@@ -28,14 +28,14 @@ def main() -> None:
         return
     _check_free(port)
     address = f"http://{HOST}:{port}"
-    with _serve(tracker.uri, port) as server:
-        try:
-            _wait_until_ready(address, server)
-            print(f"The newest sweep's learning curves (Ctrl-C ends the server):\n\n  {address}/{tracker.sweep_link()}\n")
-            sys.stdout.flush()
-            server.wait()
-        finally:
-            _stop(server)
+    server = _serve(tracker.uri, port)
+    try:
+        _wait_until_ready(address, server)
+        link = f"{address}/{tracker.sweep_link()}"
+        print(f"The newest sweep's learning curves (Ctrl-C ends the server):\n\n  {link}\n", flush=True)
+        server.wait()
+    finally:
+        _stop(server)
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,12 +55,19 @@ def _check_free(port: int) -> None:
 
 def _serve(uri: str, port: int) -> "subprocess.Popen[bytes]":
     """Start MLflow's server in a session of its own, so that Ctrl-C reaches it through us alone."""
-    names = ",".join((f"{HOST}:{port}", f"localhost:{port}"))  # a page elsewhere that names this server by another is refused
-    arguments = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port), "--workers", "1", "--allowed-hosts", names]
-    artifacts = Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts"
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # eight more processes
-    command = [sys.executable, "-m", "mlflow", "server", *arguments, "--artifacts-destination", str(artifacts)]
-    return subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True)  # noqa: S603
+    options = {
+        "backend-store-uri": uri,
+        "registry-store-uri": uri,
+        "artifacts-destination": str(Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts"),
+        "host": HOST,
+        "port": str(port),
+        "allowed-hosts": f"{HOST}:{port},localhost:{port}",  # a foreign site that leads its name here is refused
+        "workers": "1",
+        "uvicorn-opts": "--log-level=warning",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in options.items())]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}  # jobs: eight more processes
+    return subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)  # noqa: S603
 
 
 def _wait_until_ready(address: str, server: "subprocess.Popen[bytes]") -> None:
@@ -71,7 +78,7 @@ def _wait_until_ready(address: str, server: "subprocess.Popen[bytes]") -> None:
                 return
         except OSError:
             time.sleep(0.1)
-    raise TrackingError(f"MLflow's server did not answer on {address} within {START_SECONDS:g} s; its messages stand above")
+    raise TrackingError(f"MLflow's server does not answer on {address}; its messages stand above")
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import psutil
 from filelock import FileLock
@@ -52,6 +52,7 @@ _NEWEST_FIRST = ["attributes.start_time DESC"]
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store
 _BUSY_SECONDS = 10.0  # how long another process may keep the database from being written
 _ROWS = 1_000  # of metrics in a batch, the most that MLflow takes
+_POINTS = 1_000  # of a curve, at most (the pages draw 320); curves.csv holds all
 _DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
 
 _EXPERIMENT_NOTE = (
@@ -168,8 +169,14 @@ class Tracker:
         with _telling(self.uri, "find the newest sweep"):
             newest = self._search(f"tags.`{SWEEP}` LIKE '%'")[:1]
         children = f"tags.`{_PARENT}` = '{newest[0].info.run_id}'" if newest else ""
-        view = f"workflowType=machine_learning&compareRunsMode=CHART&searchFilter={quote(children)}"
-        return f"#/experiments/{self.experiment}/runs?{view}"
+        view = {
+            "workflowType": "machine_learning",
+            "compareRunsMode": "CHART",
+            "searchFilter": children,
+            "orderByKey": "metrics.`validation_accuracy`",  # sorted by a metric, children show as runs of their own
+            "orderByAsc": "false",
+        }
+        return f"#/experiments/{self.experiment}/runs?{urlencode(view, quote_via=quote)}"
 
     def mend(self) -> None:
         """End as KILLED every run of this host whose owner is dead."""
@@ -336,6 +343,12 @@ def _alive(tags: Mapping[str, str]) -> bool:
         return same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, KeyError, ValueError):
         return False
+
+
+def _steps(length: int) -> range:
+    """Return the steps of a curve that are logged: evenly spaced, the last one among them."""
+    stride = -(-length // _POINTS)
+    return range((length - 1) % stride, length, stride)
 
 
 def _done(run: "Run") -> bool:
