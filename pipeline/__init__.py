@@ -13,5 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 os.environ["PROJECT_ROOT"] = str(ROOT)  # conf/config.yaml finds params.yaml by it
-os.environ.setdefault("NUMNIST_LAUNCH", f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")  # inherited by worker processes
+os.environ.setdefault(
+    "NUMNIST_LAUNCH", f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+)  # inherited by worker processes
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported

@@ -11,6 +11,8 @@ from numnist.config import Params
 from numnist.errors import NumnistError
 from pipeline import ROOT
 
+TERMINATED = 128 + signal.SIGTERM
+
 
 def params() -> Params:
     """Read and check this checkout's params.yaml."""
@@ -38,4 +40,4 @@ def _requested_numerics() -> str:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise SystemExit(TERMINATED)

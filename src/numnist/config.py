@@ -36,7 +36,11 @@ class Range:
             raise ValueError
         if self.type is int and not isinstance(value, int):
             raise ValueError
-        if not math.isfinite(value) or not self.lowest <= value <= self.highest or (self.above and value == self.lowest):
+        if (
+            not math.isfinite(value)
+            or not self.lowest <= value <= self.highest
+            or (self.above and value == self.lowest)
+        ):
             raise ValueError
         return self.type(value)
 
@@ -77,6 +81,7 @@ class TrainingConfig:
 
 
 TRAINING_RANGES: dict[str, Range | Choice] = {item.name: item.metadata["allowed"] for item in fields(TrainingConfig)}
+SWEEP_AXES = ("hidden_size", "learning_rate", "iterations", "seed")
 NUMERICS = Choice(("portable", "native"))
 
 
@@ -123,13 +128,26 @@ def parse_numerics(value: Any, source: str) -> str:
     return _value(NUMERICS, value, source, "numerics")
 
 
+def check_value(name: str, value: Any, source: str) -> Any:
+    """Check one training value."""
+    return _value(TRAINING_RANGES[name], value, source, name)
+
+
+def check_axis(name: str, values: Any, source: str) -> tuple[Any, ...]:
+    """Check one axis of a sweep: a list without repeats, of at least one value that the name allows."""
+    return _axis(TRAINING_RANGES[name], values, source, f"sweep.{name}")
+
+
 def load_params(path: Path) -> Params:
     """Read and check params.yaml: no unknown or repeated key, every value of its type and in its range."""
     source = str(path)
     values = _read_yaml(path)
     _check_keys(values, {item.name for item in fields(Params)}, set(), source, "")
     data = DataConfig(**_record(DataConfig, values["data"], source, "data."))
-    datasets = {str(name): _source(item, source, f"datasets.{name}.") for name, item in _mapping(values["datasets"], source, "datasets").items()}
+    datasets = {
+        str(name): _source(item, source, f"datasets.{name}.")
+        for name, item in _mapping(values["datasets"], source, "datasets").items()
+    }
     if data.name not in datasets:
         _refuse(source, "data.name", data.name, "one of " + ", ".join(datasets))
     axes = _mapping(values["sweep"], source, "sweep")
@@ -137,13 +155,10 @@ def load_params(path: Path) -> Params:
     return Params(
         data=data,
         datasets=datasets,
-        sweep={name: _axis(TRAINING_RANGES[name], axes[name], source, f"sweep.{name}") for name in SWEEP_AXES},
+        sweep={name: check_axis(name, axes[name], source) for name in SWEEP_AXES},
         initialization=_value(TRAINING_RANGES["initialization"], values["initialization"], source, "initialization"),
         numerics=parse_numerics(values["numerics"], source),
     )
-
-
-SWEEP_AXES = ("hidden_size", "learning_rate", "iterations", "seed")
 
 
 def _record(cls: type, values: Any, source: str, prefix: str) -> dict[str, Any]:
@@ -206,7 +221,9 @@ def _mapping(value: Any, source: str, key: str) -> dict[str, Any]:
 
 def _check_keys(values: Mapping[str, Any], required: set[str], known: set[str], source: str, prefix: str) -> None:
     if unknown := sorted(str(key) for key in values if key not in required | known):
-        raise ConfigError(f"{source}: unknown key {prefix}{unknown[0]}; known here: {', '.join(sorted(required | known))}")
+        raise ConfigError(
+            f"{source}: unknown key {prefix}{unknown[0]}; known here: {', '.join(sorted(required | known))}"
+        )
     if missing := sorted(required - set(values)):
         raise ConfigError(f"{source}: the key {prefix}{missing[0]} is missing")
 
@@ -231,7 +248,9 @@ def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[An
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
         if key in seen:
-            raise ConfigError(f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}: the key {key} is given twice")
+            raise ConfigError(
+                f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}: the key {key} is given twice"
+            )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 

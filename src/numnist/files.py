@@ -97,14 +97,30 @@ def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, 
             arrays = {name: archive[name] for name in expected}
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
-    except (OSError, ValueError, EOFError, KeyError, SyntaxError, TypeError, MemoryError, OverflowError,
-            RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run again") from None
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        SyntaxError,
+        TypeError,
+        MemoryError,
+        OverflowError,
+        RuntimeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise DataError(
+            f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run again"
+        ) from None
     for name, (dtype, shape) in expected.items():
         array = arrays[name]
         fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
         if array.dtype != np.dtype(dtype) or not fits:
-            raise DataError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {dtype} of shape {shape}")
+            raise DataError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {dtype} of shape {shape}"
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{path}: {name} holds a number that is not finite")
     return arrays

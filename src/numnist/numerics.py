@@ -45,7 +45,9 @@ def pinned() -> str:
     """Return the mode of this process; NumericsError where none was pinned."""
     mode = os.environ.get(_MODE)
     if mode is None:
-        raise NumericsError("no numerics are pinned; call numnist.numerics.pin('portable') before the first `import numpy`")
+        raise NumericsError(
+            "no numerics are pinned; call numnist.numerics.pin('portable') before the first `import numpy`"
+        )
     return mode
 
 
@@ -79,10 +81,12 @@ def _environment(mode: str) -> dict[str, str]:
         return _ONE_BLAS_THREAD
     flags = _cpu_flags()
     if mode == "native":
-        return _ONE_BLAS_THREAD | ({_KERNEL: "SkylakeX"} if _AVX512 <= flags else {})
-    if flags and not _AVX2 <= flags:
-        raise NumericsError("numerics=portable needs a CPU with AVX2 and FMA, and this one has not; use numerics=native "
-                            "(params.yaml or the command line): its bits hold on this kind of CPU only")
+        return _ONE_BLAS_THREAD | ({_KERNEL: "SkylakeX"} if flags >= _AVX512 else {})
+    if flags and not flags >= _AVX2:
+        raise NumericsError(
+            "numerics=portable needs a CPU with AVX2 and FMA, and this one has not; use numerics=native "
+            "(params.yaml or the command line): its bits hold on this kind of CPU only"
+        )
     return _ONE_BLAS_THREAD | _PORTABLE
 
 

@@ -1,0 +1,40 @@
+# Two commands do it all: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint ui serve clean lock
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
+
+run: .venv/.installed  ## run the whole pipeline and say where the results are
+	@python -m pipeline.run
+
+test: .venv/.installed  ## run the tests (set MNIST_MIRROR to run those on real MNIST too)
+	@python -m pytest
+
+lint: .venv/.installed  ## check style and types
+	@ruff check . && ruff format --check . && mypy src pipeline
+
+ui: .venv/.installed  ## browse the runs in MLflow, on 127.0.0.1
+	@python -m pipeline.ui
+
+clean:  ## delete all that the pipeline made, and the environment; the tracked runs in mlflow.db stay
+	rm -rf .venv data runs reports sweep.csv launches .cells .sample .dvc/cache .dvc/tmp
+
+lock:  ## renew requirements.lock from pyproject.toml
+	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	@.venv-lock/bin/uv pip compile pyproject.toml --extra dev --extra search --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	@rm -rf .venv-lock
+
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("numnist needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; run: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	@echo "Installing the pinned packages into .venv: a few minutes, once."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@

@@ -1,0 +1,17 @@
+"""Fetch the data set that params.yaml names: `python -m pipeline.fetch`, with MNIST_MIRROR=<directory or URL> or without."""
+
+import os
+
+from pipeline import ROOT, cli
+
+
+def main() -> None:
+    """Make data/raw hold the data set's files."""
+    from numnist import fetching
+
+    params = cli.params()
+    fetching.fetch(params.source, params.data.name, ROOT / "data" / "raw", os.environ.get("MNIST_MIRROR"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

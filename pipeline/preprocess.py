@@ -1,0 +1,14 @@
+"""Turn data/raw into validated arrays, split for training, validation and test: `python -m pipeline.preprocess`."""
+
+from pipeline import ROOT, cli
+
+
+def main() -> None:
+    """Write data/processed."""
+    from numnist import dataset
+
+    dataset.preprocess(ROOT / "data" / "raw", ROOT / "data" / "processed", cli.params().data)
+
+
+if __name__ == "__main__":
+    cli.run(main)

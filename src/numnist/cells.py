@@ -1,0 +1,105 @@
+"""Cells by their keys: which training it is, exactly, and the store of those that are done or under way.
+
+A *trajectory* is a training without its number of iterations: the same first 100 iterations lead to 100, 250 and 500.
+Its key is the hash of everything that decides its bits: configuration, data, the code that trains, numerics. The store
+keeps, for each trajectory, the state after every number of iterations that was asked for, and a checkpoint.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numnist import blocks, files, network, training
+from numnist.config import TrainingConfig
+from numnist.errors import DataError
+from numnist.network import CLASSES, PIXELS
+from numnist.training import CURVES, State
+
+_CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A directory of states, one directory a trajectory, for one data set, code and numerics."""
+
+    directory: Path
+    data_digest: str
+    fingerprint: Mapping[str, Any]
+
+    def trajectory(self, config: TrainingConfig) -> str:
+        """Return the key of a configuration's trajectory."""
+        identity = {name: value for name, value in asdict(config).items() if name != "iterations"}
+        return _digest(identity, self.data_digest, code_digest(), dict(self.fingerprint))
+
+    def key(self, config: TrainingConfig) -> str:
+        """Return the key of a configuration's cell."""
+        return _digest(self.trajectory(config), config.iterations)
+
+    def finished(self, config: TrainingConfig) -> State | None:
+        """Return the state of a cell that is done, if it is."""
+        path = self._path(config, str(config.iterations))
+        return _read(path, config) if path.exists() else None
+
+    def nearest(self, config: TrainingConfig) -> State | None:
+        """Return the stored state that is furthest on the way to a cell, if there is one."""
+        names = [path.stem for path in self._path(config, "any").parent.glob("*.npz")]
+        paths = [self._path(config, name) for name in names if name == _CHECKPOINT or int(name) <= config.iterations]
+        states = [state for path in paths if (state := _read(path, config)) and state.iteration <= config.iterations]
+        return max((state for state in states if not state.diverged), key=lambda state: state.iteration, default=None)
+
+    def save(self, config: TrainingConfig, state: State) -> None:
+        """Keep the state of a cell that is done."""
+        _write(self._path(config, str(config.iterations)), state)
+
+    def save_checkpoint(self, config: TrainingConfig, state: State) -> None:
+        """Keep a state on the way, in the place of an earlier one."""
+        _write(self._path(config, _CHECKPOINT), state)
+
+    def remove_checkpoints(self, configs: Iterable[TrainingConfig]) -> None:
+        """Delete the checkpoints of trajectories that are done."""
+        for config in configs:
+            self._path(config, _CHECKPOINT).unlink(missing_ok=True)
+
+    def _path(self, config: TrainingConfig, name: str) -> Path:
+        return self.directory / self.trajectory(config) / f"{name}.npz"
+
+
+def code_digest() -> str:
+    """Return the digest of the source that decides a training's bits."""
+    return _digest(*(files.sha256(Path(module.__file__)) for module in (network, blocks, training)))
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _write(path: Path, state: State) -> None:
+    p = state.parameters
+    if state.diverged:  # its weights are of no use, and its last row is not finite
+        p = network.Parameters(*(np.zeros_like(array) for array in (p.W1, p.b1, p.W2, p.b2)))
+    arrays = {"W1": p.W1, "b1": p.b1, "W2": p.W2, "b2": p.b2}
+    curves = state.curves[:-1] if state.diverged else state.curves
+    files.save_arrays(path, arrays | {"curves": curves, "diverged": np.array(state.diverged)})
+
+
+def _read(path: Path, config: TrainingConfig) -> State | None:
+    """Read a state; a damaged file is deleted, and counts as none."""
+    h = config.hidden_size
+    shapes = {"W1": (1, h, PIXELS), "b1": (1, h, 1), "W2": (1, CLASSES, h), "b2": (1, CLASSES, 1)}
+    expected: dict[str, Any] = {name: ("float32", shape) for name, shape in shapes.items()}
+    try:
+        arrays = files.load_arrays(
+            path, expected | {"curves": ("float64", (None, len(CURVES))), "diverged": ("bool", ())}
+        )
+    except DataError:
+        path.unlink(missing_ok=True)
+        return None
+    curves = arrays["curves"]
+    if arrays["diverged"]:
+        curves = np.vstack([curves, np.full((1, len(CURVES)), np.nan)])
+    return State(network.Parameters(*(arrays[name] for name in shapes)), curves)

@@ -1,0 +1,83 @@
+"""A process's training session: the data, the store of cells and the tracking run that its cells belong to."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numnist import dataset, numerics, provenance, results, sweep, tracking
+from numnist.config import TRAINING_RANGES, TrainingConfig, parse_training
+from numnist.errors import ConfigError
+from numnist.results import Result
+
+_COMPOSED = "the composed configuration"
+
+
+class Session:
+    """What the cells that one process trains have in common; made when the first cell needs it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = dataset.load(root / "data" / "processed")
+        self.store = sweep.open_store(root / ".cells", self.data)
+        self.tracker = tracking.connect(root)
+        self.tags = provenance.tags(root) | {
+            f"numerics.{name}": str(value) for name, value in numerics.fingerprint().items()
+        }
+        self.sweep_run: str | None = None
+        self.logged: set[str] = set()
+        self.open_runs: list[str] = []
+
+    def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
+        """Open the tracking run that the cells of a sweep are children of, or go on with it where it was cut off."""
+        if self.sweep_run is None:
+            keys = sorted(self.store.key(config) for config in configs)
+            name = f"sweep of {len(configs)} cells"
+            key = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
+            self.sweep_run = self.tracker.begin_sweep(key, name, self.tags)
+            self.open_runs.append(self.sweep_run)
+            self.logged = self.tracker.finished_cells(self.sweep_run)
+
+    def run_cell(self, config: TrainingConfig, output: Path) -> Result:
+        """Train a cell, or take it from the store; write its directory, and log its run."""
+        key = self.store.key(config)
+        run = None
+        if key not in self.logged:
+            run = self.tracker.begin_cell(config, key, self.sweep_run, self.tags)
+            self.open_runs.append(run)
+        [[result]] = sweep.train([config], self.data, self.store)
+        directory = output / config.name
+        identity = {"name": self.data.name, "digest": self.data.digest}
+        results.write_run(directory, result, identity, numerics.fingerprint())
+        if run:
+            self.tracker.finish_cell(run, result, directory)
+            self.open_runs.remove(run)
+        return result
+
+    def end(self, status: str) -> None:
+        """Close every run that is still open: FINISHED, FAILED or KILLED."""
+        while self.open_runs:
+            self.tracker.end(self.open_runs.pop(), status)
+
+
+@functools.cache
+def session() -> Session:
+    """Return this process's session."""
+    return Session(Path(os.environ["PROJECT_ROOT"]))
+
+
+def end(status: str) -> None:
+    """End this process's session, if it has one."""
+    if session.cache_info().currsize:
+        session().end(status)
+
+
+def cell_of(values: Mapping[str, Any]) -> TrainingConfig:
+    """Check a composed configuration and return the cell that it describes."""
+    numerics.require(values["numerics"])
+    config = parse_training({name: values.get(name) for name in TRAINING_RANGES}, _COMPOSED)
+    if (got := session().data.name) != (wanted := values["data"]["name"]):
+        raise ConfigError(f"data.name is {wanted}, but data/processed holds {got}; run `dvc repro preprocess` first")
+    return config

@@ -1,0 +1,63 @@
+"""The registered model: what MLflow loads and serves, from this file and weights.npz alone.
+
+In: pixels, numbers of shape (m, 784) from 0 (paper) to 255 (ink), row by row as MNIST's 28 x 28 pictures.
+Out: one row an image: `digit`, the most probable one, and `probabilities`, of 0 to 9.
+MLflow copies this file beside the weights, so it imports nothing of numnist: the forward pass stands here once more.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+_NAMES = ("W1", "b1", "W2", "b2")
+
+
+class Digits(PythonModel):
+    """The network, as MLflow calls it."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the weights and execute nothing; ValueError where they are not a network's."""
+        with np.load(context.artifacts["weights"], allow_pickle=False) as archive:
+            self.weights = {name: archive[name] for name in _NAMES}
+        hidden = len(self.weights["W1"])
+        shapes = dict(zip(_NAMES, ((hidden, 784), (hidden, 1), (10, hidden), (10, 1)), strict=True))
+        for name, array in self.weights.items():
+            if array.shape != shapes[name] or array.dtype != np.float32 or not np.isfinite(array).all():
+                found = f"{array.dtype} {array.shape}"
+                raise ValueError(f"weights.npz: {name} is {found}, expected finite float32 {shapes[name]}")
+
+    def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
+        """Classify images; ValueError where the input is not pixels (module docstring)."""
+        probabilities = forward(self.weights, check(model_input) / np.float32(255))
+        return pd.DataFrame({"digit": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()})
+
+
+def check(pixels: Any) -> np.ndarray:
+    """Return the pixels as float32 (m, 784), or raise a ValueError that says what is wrong."""
+    pixels = np.asarray(pixels)
+    if pixels.dtype.kind not in "uif":
+        raise ValueError(f"pixels have the type {pixels.dtype}, expected numbers from 0 to 255")
+    if pixels.ndim != 2 or pixels.shape[1] != 784:
+        raise ValueError(f"pixels have the shape {pixels.shape}, expected (m, 784): one image a row, 28 x 28 pixels")
+    if not np.isfinite(pixels).all():
+        raise ValueError("pixels hold NaN or infinity, expected numbers from 0 to 255")
+    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 255):
+        raise ValueError(f"pixels lie from {pixels.min():g} to {pixels.max():g}, expected 0 to 255")
+    if (brightest := pixels.max(axis=1, initial=0)[pixels.any(axis=1)]).size and brightest.min() <= 1:
+        raise ValueError("an image's brightest pixel is 1 or less, expected 0 (paper) to 255 (ink): multiply by 255")
+    return np.asarray(pixels, np.float32)
+
+
+def forward(weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Compute the probabilities, float64 (m, 10), of images (m, 784) with pixels in [0, 1]."""
+    hidden = np.maximum(weights["W1"] @ images.T + weights["b1"], 0)
+    scores = (weights["W2"] @ hidden + weights["b2"]).astype(np.float64)
+    powers = np.exp(scores - scores.max(axis=0))  # softmax is unchanged by subtracting a constant from a column
+    probabilities: np.ndarray = (powers / powers.sum(axis=0)).T
+    return probabilities
+
+
+set_model(Digits())

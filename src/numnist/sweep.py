@@ -1,0 +1,121 @@
+"""Training cells: what is in the store is taken from it, the rest is trained in stacks, shorter cells as waypoints."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from numnist import blocks, numerics, progress, training
+from numnist.cells import Store
+from numnist.config import TrainingConfig
+from numnist.dataset import Dataset
+from numnist.progress import Report
+from numnist.results import Result
+from numnist.training import Course, Images
+
+STACK_ROWS = 1536  # hidden units trained together at most: beyond, they cost memory and gain no time
+CHECKPOINT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stack that is to be trained, and the cells that lie on the way."""
+
+    courses: Sequence[Course]
+    cells: Sequence[TrainingConfig]
+
+    @property
+    def work(self) -> float:
+        """How much there is to do, in hidden units times iterations."""
+        return sum(
+            course.config.hidden_size * (course.config.iterations - course.iteration + 1) for course in self.courses
+        )
+
+
+def open_store(directory: Path, data: Dataset) -> Store:
+    """Open the store of cells for a data set, as this process computes."""
+    return Store(directory, data.digest, numerics.fingerprint())
+
+
+def train(
+    configs: Sequence[TrainingConfig], data: Dataset, store: Store, *, threads: int | None = None
+) -> Iterator[list[Result]]:
+    """Train what the store does not hold, and yield the results of the given cells a stack at a time.
+
+    Every state that a cell asks for is stored as soon as it is reached, and all that is under way every
+    CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits.
+    """
+    stored = {config: state for config in dict.fromkeys(configs) if (state := store.finished(config))}
+    if stored:
+        yield [Result(config, store.key(config), state) for config, state in stored.items()]
+    plans = plan([config for config in dict.fromkeys(configs) if config not in stored], store)
+    if not plans:
+        return
+    images = Images(blocks.layout(data.train), blocks.layout(data.validation))
+    with (
+        ThreadPoolExecutor(threads or _cores()) as pool,
+        progress.bar("training", sum(p.work for p in plans)) as report,
+    ):
+        for number, one in enumerate(plans, 1):
+            yield list(_train(one, images, pool, store, report, f"stack {number} of {len(plans)}"))
+
+
+def plan(configs: Iterable[TrainingConfig], store: Store) -> list[Plan]:
+    """Cut cells into stacks: of one hidden size and starting point, and of at most STACK_ROWS hidden units."""
+    trajectories: dict[TrainingConfig, list[TrainingConfig]] = {}
+    for config in configs:
+        trajectories.setdefault(replace(config, iterations=1), []).append(config)
+    stacks: dict[tuple[int, int], list[tuple[Course, list[TrainingConfig]]]] = {}
+    for cells in trajectories.values():
+        longest = max(cells, key=lambda config: config.iterations)
+        course = Course(longest, store.nearest(min(cells, key=lambda config: config.iterations)))
+        stacks.setdefault((longest.hidden_size, course.iteration), []).append((course, cells))
+    plans = []
+    for (hidden, _), members in sorted(stacks.items()):
+        size = max(1, STACK_ROWS // hidden)
+        for first in range(0, len(members), size):
+            chosen = members[first : first + size]
+            plans.append(Plan([course for course, _ in chosen], [cell for _, cells in chosen for cell in cells]))
+    return plans
+
+
+def _train(
+    one: Plan, images: Images, pool: ThreadPoolExecutor, store: Store, report: Report, words: str
+) -> Iterator[Result]:
+    """Train one stack, store what it passes through, and yield the cells that are done."""
+    wanted: dict[TrainingConfig, list[TrainingConfig]] = {}
+    for cell in one.cells:
+        wanted.setdefault(replace(cell, iterations=1), []).append(cell)
+    saved = time.monotonic()
+    stack_of = training.train_stack(
+        one.courses, images, pool, rows_per_network=numerics.ROWS_PER_NETWORK[numerics.pinned()]
+    )
+    started, first = time.monotonic(), one.courses[0].iteration
+    for stack in stack_of:
+        iteration = stack.iteration
+        due = time.monotonic() - saved > CHECKPOINT_SECONDS
+        for i, config in enumerate(stack.configs):
+            cells = wanted[replace(config, iterations=1)]
+            state = (
+                stack.state(i) if due or stack.diverged(i) or any(c.iterations == iteration for c in cells) else None
+            )
+            if state is None:
+                continue
+            for cell in cells:
+                if cell.iterations == iteration or (state.diverged and cell.iterations > iteration):
+                    store.save(cell, state)
+                    yield Result(cell, store.key(cell), state)
+            if due and not state.diverged and config.iterations > iteration:
+                store.save_checkpoint(config, state)
+        if due:
+            saved = time.monotonic()
+        pace = (iteration - first + 1) / max(time.monotonic() - started, 1e-9)
+        report(sum(config.hidden_size for config in stack.configs), f"{words}, {pace:.1f} iterations/s")
+    store.remove_checkpoints(course.config for course in one.courses)
+
+
+def _cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,384 @@
+"""What is kept of a run beside its files: MLflow's parameters, curves, artifacts and the registered champion.
+
+A sweep is one parent run with a child run per cell. Every run is tagged with the process that owns it, so that one
+whose owner was killed is told from one at work. No other module imports MLflow, but for the model's own file
+(`served.py`), and this one imports it when it is used: it takes a second.
+"""
+
+import contextlib
+import json
+import math
+import os
+import platform
+import re
+import sqlite3
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import psutil
+from filelock import FileLock
+
+from numnist import files
+from numnist.config import TrainingConfig
+from numnist.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from numnist.results import Result
+
+EXPERIMENT = MODEL = "numnist"
+CELL, SWEEP = "numnist.cell", "numnist.sweep"  # tags: the key of a run
+DATA, WEIGHTS = "numnist.data", "numnist.weights"  # tags: the digests of a model
+DIVERGED = "diverged"  # tag of a cell whose loss was no longer finite: the iteration
+_HOST, _PID, _STARTED = "numnist.host", "numnist.pid", "numnist.started"  # tags: who owns the run
+_NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"  # tags that MLflow's pages show as text and as a tree
+
+_ENVIRONMENT = {  # defaults, read when MLflow is imported or used
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+_NEWEST_FIRST = ["attributes.start_time DESC"]
+_LOCK_SECONDS = 60.0  # how long another process may take to create the store
+_BUSY_SECONDS = 10.0  # how long another process may keep the database from being written
+_ROWS = 1_000  # of metrics in a batch, the most that MLflow takes
+_DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
+
+_EXPERIMENT_NOTE = (
+    "Neural networks with one hidden layer, written in NumPy, trained on handwritten digits. Each sweep is a "
+    "parent run; its child runs are the cells, one network each, with learning curves, weights and results. "
+    "`numnist` under Models is the best network so far."
+)
+_SWEEP_NOTE = (
+    "**A sweep**: every combination of the values in params.yaml, one child run each. To see the curves, open the "
+    "chart view and keep the runs below this one; to rank the cells, sort them by `validation_accuracy`."
+)
+_CELL_NOTE = (
+    "**A cell**: one network. The curves are measured at the weights after so many updates (the step), loss as mean "
+    "cross-entropy. `weights.npz` holds the weights, `curves.csv` the curves, `result.json` what decided them."
+)
+_MODEL_NOTE = (
+    "The network that won a sweep on validation data. In: float32 (m, 784), pixels from 0 to 255, ink bright. "
+    "Out: the digit and ten probabilities an image. The alias `champion` marks the newest."
+)
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """An open tracking store and the experiment in it. Each method raises TrackingError where the store fails."""
+
+    uri: str
+    experiment: str
+    client: "MlflowClient"
+
+    def begin_sweep(self, key: str, name: str, tags: Mapping[str, str]) -> str:
+        """Return the parent run of a sweep, RUNNING: the one with this key that was cut off last, else a new one."""
+        tags = {SWEEP: key, _NOTE: _SWEEP_NOTE, **tags}
+        with _telling(self.uri, f"begin the sweep {name}"):
+            newest = self._search(f"tags.`{SWEEP}` = '{key}'")[:1]
+            return self._continue(newest[0], tags) if newest and _cut_off(newest[0]) else self._create(name, tags)
+
+    def begin_cell(self, config: TrainingConfig, key: str, parent: str | None, tags: Mapping[str, str]) -> str:
+        """Return the run of a cell, RUNNING with the config as its parameters: one that was cut off, else a new one."""
+        tags = {CELL: key, _NOTE: _CELL_NOTE, **({_PARENT: parent} if parent else {}), **tags}
+        with _telling(self.uri, f"begin the cell {config.name}"):
+            same = [run for run in self._search(f"tags.`{CELL}` = '{key}'") if run.data.tags.get(_PARENT) == parent]
+            cut_off = next((run for run in same if _cut_off(run)), None)
+            return self._continue(cut_off, tags) if cut_off else self._create(config.name, tags, asdict(config))
+
+    def finished_cells(self, parent: str) -> set[str]:
+        """Return the keys of a sweep's cells that need no more work: finished, or diverged."""
+        with _telling(self.uri, "read the finished cells"):
+            children = self._search(f"tags.`{_PARENT}` = '{parent}' and tags.`{CELL}` LIKE '%'")
+            return {run.data.tags[CELL] for run in children if _done(run)}
+
+    def finish_cell(self, run_id: str, result: "Result", directory: Path) -> None:
+        """Log a cell's curves, data set and files (those of its directory under runs/), and end its run."""
+        record = files.read_json(directory / "result.json")
+        diverged = result.status == "diverged"
+        with _telling(self.uri, f"log the cell {result.config.name}"):
+            self.client.log_inputs(run_id, [_dataset_input(**record["dataset"])])
+            started = self.client.get_run(run_id).info.start_time  # one time for all: logging twice adds no rows
+            self._log_rows(
+                run_id,
+                (
+                    (name, value, step)
+                    for name, curve in result.curves.items()
+                    for step, value in enumerate(curve.tolist())
+                ),
+                started,
+            )
+            for name in sorted(path.name for path in directory.iterdir()):
+                self.client.log_artifact(run_id, str(directory / name))
+            if diverged:
+                self.client.set_tag(run_id, DIVERGED, record["iteration"])
+            self.client.set_terminated(run_id, "FAILED" if diverged else "FINISHED")
+
+    def end(self, run_id: str, status: str) -> None:
+        """End a run as FINISHED, FAILED or KILLED."""
+        with _telling(self.uri, f"end the run {run_id}"):
+            self.client.set_terminated(run_id, status)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log single numbers, those that are finite."""
+        with _telling(self.uri, f"log metrics to the run {run_id}"):
+            self._log_rows(run_id, ((name, value, 0) for name, value in metrics.items()), _now())
+
+    def log_files(self, run_id: str, paths: Mapping[str, Iterable[Path]]) -> None:
+        """Store files as artifacts; the keys are directories in the run ("" for its top)."""
+        with _telling(self.uri, f"store files of the run {run_id}"):
+            for directory, members in paths.items():
+                for path in members:
+                    self.client.log_artifact(run_id, str(path), directory or None)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+        from mlflow.entities import RunTag
+
+        with _telling(self.uri, f"tag the run {run_id}"):
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def register_champion(
+        self, weights: Path, metrics: Mapping[str, float], tags: Mapping[str, str], parent: str | None
+    ) -> str:
+        """Make these weights the registered model's champion and return its URI (models:/numnist/<version>).
+
+        A champion with the same weights and the same data set (`tags[DATA]`) stays as it is.
+        """
+        tags = {**tags, WEIGHTS: files.sha256(weights)}
+        with _telling(self.uri, "register the champion"):
+            version = self._champion()
+            if version is None or any(version.tags.get(name) != tags.get(name) for name in (WEIGHTS, DATA)):
+                version = self._new_version(weights, metrics, tags, parent)
+                self.client.set_registered_model_alias(MODEL, "champion", version.version)
+            return f"models:/{MODEL}/{version.version}"
+
+    def sweep_link(self) -> str:
+        """Return the part of the UI's address, from # on, that shows the newest sweep's curves."""
+        with _telling(self.uri, "find the newest sweep"):
+            newest = self._search(f"tags.`{SWEEP}` LIKE '%'")[:1]
+        children = f"tags.`{_PARENT}` = '{newest[0].info.run_id}'" if newest else ""
+        view = f"workflowType=machine_learning&compareRunsMode=CHART&searchFilter={quote(children)}"
+        return f"#/experiments/{self.experiment}/runs?{view}"
+
+    def mend(self) -> None:
+        """End as KILLED every run of this host whose owner is dead."""
+        with _telling(self.uri, "mend runs that were cut off"):
+            for run in self._search(f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{platform.node()}'"):
+                if not _alive(run.data.tags):
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _search(self, condition: str) -> "list[Run]":
+        """Find runs, newest first."""
+        page = self.client.search_runs([self.experiment], condition, order_by=_NEWEST_FIRST)
+        found = list(page)
+        while page.token:
+            page = self.client.search_runs([self.experiment], condition, order_by=_NEWEST_FIRST, page_token=page.token)
+            found += page
+        return found
+
+    def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any] | None = None) -> str:
+        from mlflow.entities import Param
+
+        run_id: str = self.client.create_run(self.experiment, tags={**tags, **_owner()}, run_name=name).info.run_id
+        self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in (params or {}).items()])
+        return run_id
+
+    def _continue(self, run: "Run", tags: Mapping[str, str]) -> str:
+        run_id: str = run.info.run_id
+        self.set_tags(run_id, {**tags, **_owner()})
+        self.client.update_run(run_id, "RUNNING")
+        return run_id
+
+    def _log_rows(self, run_id: str, rows: Iterable[tuple[str, float, int]], timestamp: int) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, timestamp, step) for name, value, step in rows if math.isfinite(value)]
+        for first in range(0, len(metrics), _ROWS):
+            self.client.log_batch(run_id, metrics=metrics[first : first + _ROWS])
+
+    def _champion(self) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_model_version_by_alias(MODEL, "champion")
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no such alias
+                return None
+            raise
+
+    def _new_version(
+        self, weights: Path, metrics: Mapping[str, float], tags: Mapping[str, str], parent: str | None
+    ) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        logged = self.client.create_logged_model(self.experiment, MODEL, parent, dict(tags), model_type="classifier")
+        with tempfile.TemporaryDirectory() as directory:
+            _save_model(Path(directory, "model"), weights, logged.model_id, parent)
+            self.client.log_model_artifacts(logged.model_id, str(Path(directory, "model")))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        with contextlib.suppress(MlflowException):  # another process, or an earlier version, was first
+            self.client.create_registered_model(MODEL, description=_MODEL_NOTE)
+        figures = {name: f"{value:.6g}" for name, value in metrics.items()}
+        source = logged.artifact_location  # models:/<id> would be looked up in the process's default store
+        model_id = logged.model_id if parent else None  # and so would the model of no run
+        return self.client.create_model_version(MODEL, source, parent, {**figures, **tags}, model_id=model_id)
+
+
+def connect(root: Path) -> Tracker:
+    """Open the tracking store of a checkout, made where there is none, and mend the runs that were cut off.
+
+    The store is MLFLOW_TRACKING_URI where that is set, else mlflow.db and mlartifacts/ in the main checkout.
+    TrackingError where it cannot be written: after 10 s for a locked database, 60 s for a lock on its creation,
+    and about half a minute for a server that does not answer.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(root) / 'mlflow.db'}"
+    with _telling(uri, "open it"), _sole_creator(uri) as database:
+        if database:
+            _probe(database)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri, registry_uri=uri)
+        artifacts = (database.parent / "mlartifacts").as_uri() if database else None
+        tracker = Tracker(uri, _experiment(client, artifacts), client)
+    tracker.mend()
+    return tracker
+
+
+def main_checkout(root: Path) -> Path:
+    """Return the checkout that keeps the store: not a copy that `dvc exp run` or the sample's run works in."""
+    root = root.resolve()
+    for directory in (root, *root.parents):
+        if directory.parts[-3:] == (".dvc", "tmp", "exps"):
+            return main_checkout(directory.parents[2])
+        if directory.name == ".sample" and (directory.parent / "params.yaml").is_file():
+            return main_checkout(directory.parent)
+    return root
+
+
+@contextlib.contextmanager
+def _telling(uri: str, action: str) -> Iterator[None]:
+    """Turn what MLflow and its stores raise into a TrackingError that names the store and the action."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        shown = re.sub(r"//[^/@]*@", "//", uri)  # no password
+        reason = " ".join(str(error).split())[:500]
+        raise TrackingError(
+            f"the tracking store {shown} failed, to {action}: {reason}. Mend it or set MLFLOW_TRACKING_URI to another; "
+            "then run the same command again, which keeps what is finished"
+        ) from error
+
+
+@contextlib.contextmanager
+def _sole_creator(uri: str) -> Iterator[Path | None]:
+    """Give the path of an SQLite store, or None for a server; no other process creates the store meanwhile."""
+    if not uri.startswith("sqlite:///"):
+        yield None
+        return
+    database = Path(uri.removeprefix("sqlite:///")).absolute()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=_LOCK_SECONDS):
+        yield database
+
+
+def _probe(database: Path) -> None:
+    """Check that a database can be written: MLflow itself would try for minutes before it said so."""
+    with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
+    """Return the id of the experiment, created where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        try:
+            return client.create_experiment(EXPERIMENT, artifacts, {_NOTE: _EXPERIMENT_NOTE})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # on a server, another machine may have been first
+                raise
+            found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None or found.lifecycle_stage != "active":
+        raise OSError(f"its experiment {EXPERIMENT} is deleted (`mlflow experiments restore` brings it back)")
+    return str(found.experiment_id)
+
+
+def _owner() -> dict[str, str]:
+    """Return the tags that say which process owns a run."""
+    process = psutil.Process()
+    return {_HOST: platform.node(), _PID: str(process.pid), _STARTED: str(process.create_time())}
+
+
+def _alive(tags: Mapping[str, str]) -> bool:
+    """Whether a run's owner is at work; who runs on another host is taken to be, and who left no tags not."""
+    if tags.get(_HOST) != platform.node():
+        return _HOST in tags
+    try:
+        process = psutil.Process(int(tags[_PID]))
+        same = abs(process.create_time() - float(tags[_STARTED])) < 2  # the clock may have been set meanwhile
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, ValueError):
+        return False
+
+
+def _done(run: "Run") -> bool:
+    return run.info.status == "FINISHED" or (run.info.status == "FAILED" and DIVERGED in run.data.tags)
+
+
+def _cut_off(run: "Run") -> bool:
+    """Whether a run ended before its work did."""
+    return not _done(run) and not (run.info.status == "RUNNING" and _alive(run.data.tags))
+
+
+def _dataset_input(name: str, digest: str) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": "data/processed", "digest": digest})
+    dataset = Dataset(name, digest[:_DIGEST_LENGTH], "local", source)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def _save_model(directory: Path, weights: Path, model_id: str, parent: str | None) -> None:
+    """Write the model that `served.py` and the weights make: code, arrays and text, no pickle."""
+    from importlib.metadata import version
+
+    from mlflow import pyfunc
+    from mlflow.models import Model
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import Array
+    from numpy import dtype
+
+    inputs = Schema([TensorSpec(dtype("float32"), (-1, 784))])
+    outputs = Schema([ColSpec(DataType.long, "digit"), ColSpec(Array(DataType.double), "probabilities")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it would like an input example, beside the signature
+        pyfunc.save_model(
+            directory,
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={"weights": str(weights)},
+            signature=ModelSignature(inputs, outputs),
+            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas")],
+            mlflow_model=Model(artifact_path=MODEL, run_id=parent, model_id=model_id),
+        )
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,201 @@
+"""Gradient descent for a stack of networks: full passes over lanes of images, on several threads, the same bits always.
+
+The threads share out the lanes; each lane's sums are added to the total in the lanes' order. BLAS itself uses one
+thread (`numerics`).
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from numnist import network
+from numnist.blocks import Block, Lane
+from numnist.config import TrainingConfig
+from numnist.network import PIXELS, Parameters
+
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class State:
+    """One network after some iterations: all that its further course depends on, and its curves so far."""
+
+    parameters: Parameters  # a stack of one
+    curves: np.ndarray  # (iterations + 1, 4) float64, in the order of CURVES; row k is measured after k updates
+
+    @property
+    def iteration(self) -> int:
+        """How many updates it has had."""
+        return len(self.curves) - 1
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss is no longer a finite number."""
+        return not np.isfinite(self.curves[-1]).all()
+
+
+@dataclass(frozen=True)
+class Images:
+    """The two parts of a data set, laid out."""
+
+    train: Sequence[Lane]
+    validation: Sequence[Lane]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A network to be trained up to `config.iterations`, from its first weights or from a state on the way."""
+
+    config: TrainingConfig
+    start: State | None = None
+
+    @property
+    def iteration(self) -> int:
+        """Where it starts."""
+        return self.start.iteration if self.start else 0
+
+
+def first_weights(config: TrainingConfig, dtype: str = "float32") -> Parameters:
+    """Draw a network's first weights from the stream that its seed sets aside for them."""
+    stream = np.random.SeedSequence(config.seed).spawn(1)[0]
+    rng = np.random.Generator(np.random.PCG64(stream))
+    return network.initialize(config.hidden_size, rng=rng, scheme=config.initialization, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Networks of one hidden size after the same number of iterations, trained together."""
+
+    configs: Sequence[TrainingConfig]
+    parameters: Parameters  # with padded hidden units
+    curves: Sequence[list[np.ndarray]]  # for each network its rows so far, each (4,)
+
+    def state(self, i: int) -> State:
+        """Copy network i out of the stack, without its padding."""
+        p, hidden = self.parameters, self.configs[i].hidden_size
+        one = slice(i, i + 1)
+        member = Parameters(
+            p.W1[one, :hidden].copy(), p.b1[one, :hidden].copy(), p.W2[one, :, :hidden].copy(), p.b2[one].copy()
+        )
+        return State(member, np.array(self.curves[i]))
+
+    @property
+    def iteration(self) -> int:
+        """How many updates its networks have had."""
+        return len(self.curves[0]) - 1
+
+    def diverged(self, i: int) -> bool:
+        """Whether network i's loss is no longer a finite number."""
+        return not np.isfinite(self.curves[i][-1]).all()
+
+    def unfinished(self) -> list[int]:
+        """Which networks still have iterations to go and a loss that is finite."""
+        return [
+            i for i, config in enumerate(self.configs) if config.iterations > self.iteration and not self.diverged(i)
+        ]
+
+
+def train_stack(
+    courses: Sequence[Course], images: Images, pool: Executor, *, rows_per_network: int = 1, dtype: str = "float32"
+) -> Iterator[Stack]:
+    """Train networks of one hidden size and starting point together, and yield the stack after every iteration.
+
+    A network leaves the stack when it has had its iterations, or when its loss is not finite. Hidden units are filled
+    up to a multiple of `rows_per_network`: such a unit has no weights, no activation and no gradient.
+    """
+    stack = _start(courses, rows_per_network, dtype)
+    while True:
+        descend = any(config.iterations >= len(rows) + 1 for config, rows in zip(stack.configs, stack.curves))
+        train, gradient = _whole(stack.parameters, images.train, pool, descend=descend)
+        validation, _ = _whole(stack.parameters, images.validation, pool, descend=False)
+        for rows, *measured in zip(stack.curves, *train, *validation):
+            rows.append(np.array(measured))
+        yield stack
+        going_on = stack.unfinished()
+        if not going_on:
+            return
+        if len(going_on) < len(stack.configs):
+            stack, gradient = _selected(stack, going_on), _members(gradient, going_on)
+        alpha = np.array([config.learning_rate for config in stack.configs], dtype)[:, np.newaxis, np.newaxis]
+        stack = replace(stack, parameters=network.update(stack.parameters, gradient, alpha))
+
+
+def _start(courses: Sequence[Course], rows_per_network: int, dtype: str) -> Stack:
+    configs = [course.config for course in courses]
+    padding = -configs[0].hidden_size % rows_per_network
+    starts = [course.start.parameters if course.start else first_weights(course.config, dtype) for course in courses]
+    curves = [list(course.start.curves[:-1]) if course.start else [] for course in courses]
+    members = [_padded(start, padding) for start in starts]
+    return Stack(configs, Parameters(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, members)))), curves)
+
+
+def _whole(
+    p: Parameters, lanes: Sequence[Lane], pool: Executor, *, descend: bool
+) -> tuple[tuple[np.ndarray, np.ndarray], Parameters]:
+    """Measure mean loss and accuracy, each (n,), over all images and, if `descend`, the gradient."""
+    n, h, _ = p.W1.shape
+    m = sum(len(block.labels) for lane in lanes for block in lane.blocks)
+    loss, correct = np.zeros(n), np.zeros(n)
+    total = Parameters(*map(np.zeros_like, _arrays(p)))
+    dW1 = total.W1.reshape(n * h, PIXELS)
+    sums = pool.map(lambda lane: _over_lane(p, lane, m, descend=descend), lanes)
+    for lane, (lane_loss, lane_correct, lane_gradient) in zip(lanes, sums):
+        loss += lane_loss
+        correct += lane_correct
+        if lane_gradient:
+            dW1[:, lane.pixels] += lane_gradient.W1.reshape(n * h, -1)
+            for whole, part in zip(_arrays(total)[1:], _arrays(lane_gradient)[1:]):
+                whole += part
+    return (loss / m, correct / m), total
+
+
+def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> tuple[np.ndarray, np.ndarray, Parameters | None]:
+    """Add up a lane's losses, hits and, if `descend`, its part of the gradient of the mean over m images."""
+    p = Parameters(np.take(p.W1, lane.pixels, axis=-1), p.b1, p.W2, p.b2)
+    loss, correct, gradient = 0.0, 0, None
+    with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
+        for block in lane.blocks:
+            block_loss, block_correct, part = _over_block(p, block, m, descend=descend)
+            loss, correct = loss + block_loss, correct + block_correct
+            gradient = _add(gradient, part) if gradient and part else part
+    return loss, correct, gradient
+
+
+def _over_block(
+    p: Parameters, block: Block, m: int, *, descend: bool
+) -> tuple[np.ndarray, np.ndarray, Parameters | None]:
+    activations = network.forward(p, block.X)
+    loss = network.losses(activations, block.labels).sum(axis=-1, dtype=np.float64)
+    correct = network.hits(activations, block.labels).sum(axis=-1)
+    return loss, correct, network.backward(p, activations, block.X, block.Y, m) if descend else None
+
+
+def _add(total: Parameters, part: Parameters) -> Parameters:
+    """Add the part to the total, in the total's place."""
+    for whole, more in zip(_arrays(total), _arrays(part)):
+        whole += more
+    return total
+
+
+def _padded(p: Parameters, units: int) -> Parameters:
+    """Append hidden units whose weights are all zero."""
+
+    def rows(array: np.ndarray, axis: int) -> np.ndarray:
+        return np.pad(array, [(0, units if i == axis else 0) for i in range(3)])
+
+    return Parameters(rows(p.W1, 1), rows(p.b1, 1), rows(p.W2, 2), p.b2)
+
+
+def _selected(stack: Stack, networks: list[int]) -> Stack:
+    configs, curves = [stack.configs[i] for i in networks], [stack.curves[i] for i in networks]
+    return Stack(configs, _members(stack.parameters, networks), curves)
+
+
+def _members(p: Parameters, networks: list[int]) -> Parameters:
+    return Parameters(*(array[networks] for array in _arrays(p)))
+
+
+def _arrays(p: Parameters) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    return p.W1, p.b1, p.W2, p.b2

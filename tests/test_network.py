@@ -1,0 +1,120 @@
+"""The note's equations: against central differences, a case worked by hand, and scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn.neural_network import MLPClassifier
+
+from numnist import network
+from numnist.network import CLASSES, PIXELS, Parameters
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.eye(CLASSES)[labels].T
+
+
+def mean_loss(p: Parameters, X: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return network.losses(network.forward(p, X), labels).mean(axis=-1)
+
+
+@pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
+def test_every_gradient_agrees_with_central_differences(name: str) -> None:
+    X, labels, step = rng(1).random((PIXELS, 7)), np.array([3, 1, 4, 1, 5, 9, 2]), 1e-6
+    p = network.initialize(5, rng=rng(2), scheme="uniform", dtype="float64")
+    Z1 = p.W1 @ X + p.b1
+    assert np.abs(Z1).min() > 1e-3, "a kink of ReLU is too near for differences to be meaningful"
+    gradient = getattr(network.backward(p, network.forward(p, X), X, one_hot(labels), m=7), name)
+    array = getattr(p, name)
+    for index in [tuple(rng(i).integers(array.shape)) for i in range(40)]:
+        before = array[index]
+        array[index] = before + step
+        higher = mean_loss(p, X, labels)[0]
+        array[index] = before - step
+        lower = mean_loss(p, X, labels)[0]
+        array[index] = before
+        assert gradient[index] == pytest.approx((higher - lower) / (2 * step), abs=1e-8)
+
+
+def test_one_step_on_two_images_is_as_worked_by_hand() -> None:
+    """Two hidden units, of which each image lights one; all scores start equal, so every probability is 1/10.
+
+    Image 0 has 1 in pixel 0 and label 0, image 1 has 1 in pixel 1 and label 1. With W1 = identity on these pixels and
+    W2 = 0: A1 = identity, A2 = 1/10, dZ2 = 1/10 - Y, dW2 = dZ2 / 2, db2 = (-0.8, -0.8, 0.2, ...) / 2, and dZ1 = 0.
+    """
+    X = np.zeros((PIXELS, 2))
+    X[0, 0] = X[1, 1] = 1
+    W1 = np.zeros((1, 2, PIXELS))
+    W1[0, 0, 0] = W1[0, 1, 1] = 1
+    p = Parameters(W1, np.zeros((1, 2, 1)), np.zeros((1, 10, 2)), np.zeros((1, 10, 1)))
+    a = network.forward(p, X)
+    np.testing.assert_array_equal(a.A1[0], np.eye(2))
+    np.testing.assert_allclose(a.A2, 0.1)
+    np.testing.assert_allclose(network.losses(a, np.array([0, 1])), np.log(10))
+    after = network.update(p, network.backward(p, a, X, one_hot(np.array([0, 1])), m=2), np.full((1, 1, 1), 2.0))
+    np.testing.assert_array_equal(after.W1, W1)
+    np.testing.assert_array_equal(after.b1, 0)
+    expected = np.full((10, 2), -0.1)
+    expected[0, 0] = expected[1, 1] = 0.9
+    np.testing.assert_allclose(after.W2[0], expected)
+    np.testing.assert_allclose(after.b2[0, :, 0], [0.8, 0.8] + [-0.2] * 8)
+
+
+def test_training_agrees_with_scikit_learn_over_twenty_steps() -> None:
+    X, labels = rng(3).random((PIXELS, 60)), rng(4).integers(0, 10, 60)
+    labels[:10] = np.arange(10)
+    p = network.initialize(8, rng=rng(5), dtype="float64")
+    peer = MLPClassifier((8,), solver="sgd", alpha=0, batch_size=60, learning_rate_init=0.2, momentum=0, shuffle=False)
+    peer.partial_fit(X.T, labels, classes=np.arange(10))  # makes its arrays; the start is set below
+    peer.coefs_ = [p.W1[0].T.copy(), p.W2[0].T.copy()]
+    peer.intercepts_ = [p.b1[0, :, 0].copy(), p.b2[0, :, 0].copy()]
+    peer._optimizer.params = peer.coefs_ + peer.intercepts_
+    peer._optimizer.velocities = [np.zeros_like(array) for array in peer._optimizer.params]
+    for _ in range(20):
+        p = network.update(
+            p, network.backward(p, network.forward(p, X), X, one_hot(labels), m=60), np.full((1, 1, 1), 0.2)
+        )
+        peer.partial_fit(X.T, labels)
+    np.testing.assert_allclose(p.W1[0].T, peer.coefs_[0], atol=1e-10)
+    np.testing.assert_allclose(p.W2[0].T, peer.coefs_[1], atol=1e-10)
+    np.testing.assert_allclose(p.b1[0, :, 0], peer.intercepts_[0], atol=1e-10)
+    np.testing.assert_allclose(p.b2[0, :, 0], peer.intercepts_[1], atol=1e-10)
+
+
+def test_a_stack_equals_its_members_trained_alone() -> None:
+    X, labels = rng(6).random((PIXELS, 30)), rng(7).integers(0, 10, 30)
+    members = [network.initialize(4, rng=rng(seed), dtype="float64") for seed in (1, 2, 3)]
+    stack = Parameters(*(np.concatenate([getattr(p, name) for p in members]) for name in ("W1", "b1", "W2", "b2")))
+    together = network.backward(stack, network.forward(stack, X), X, one_hot(labels), m=30)
+    for i, p in enumerate(members):
+        alone = network.backward(p, network.forward(p, X), X, one_hot(labels), m=30)
+        for name in ("W1", "b1", "W2", "b2"):
+            np.testing.assert_allclose(getattr(together, name)[i], getattr(alone, name)[0], rtol=1e-12, atol=1e-15)
+
+
+def test_softmax_sums_to_one_and_survives_scores_beyond_the_range_of_exp() -> None:
+    probabilities = network.softmax(np.array([[1000.0, 0.0], [0.0, -1000.0], [1000.0, 0.0]]))
+    np.testing.assert_allclose(probabilities, [[0.5, 0.5], [0, 0], [0.5, 0.5]])
+
+
+def test_he_weights_have_the_variance_two_over_fan_in() -> None:
+    p = network.initialize(500, rng=rng(8))
+    assert p.W1.var() == pytest.approx(2 / PIXELS, rel=0.02)
+    assert p.W2.var() == pytest.approx(2 / 500, rel=0.05)
+    assert not p.b1.any() and not p.b2.any()
+
+
+def test_the_notes_weights_are_uniform_within_a_half() -> None:
+    p = network.initialize(200, rng=rng(9), scheme="uniform")
+    for array in (p.W1, p.b1, p.W2, p.b2):
+        assert np.abs(array).max() <= 0.5
+    assert p.W1.var() == pytest.approx(1 / 12, rel=0.02)
+
+
+def test_a_hit_is_the_label_with_the_highest_score() -> None:
+    Z2 = np.zeros((1, 10, 3))
+    Z2[0, 4, 0] = Z2[0, 5, 1] = Z2[0, 6, 2] = 1
+    a = network.Activations(A1=np.empty((1, 1, 3)), Z2=Z2, A2=network.softmax(Z2))
+    np.testing.assert_array_equal(network.hits(a, np.array([4, 5, 0])), [[True, True, False]])
