@@ -1,4 +1,4 @@
-"""A picture file becomes 28 x 28 pixels, as MNIST's were made: the digit in a box of 20 x 20, its centre of mass central.
+"""A picture file becomes 28 x 28 pixels as MNIST's were made: a digit of 20 x 20, its centre of mass in the middle.
 
 Dark on light or light on dark, transparent, photographed in uneven light: what counts as ink is what differs from a
 smooth surface fitted to the picture's border. Distances are in pixels of the picture, reduced to at most 512 a side.
@@ -24,9 +24,22 @@ FAINTEST_INK = 25  # of 255: what differs less from the background is none
 NOISE_TO_INK = 6  # nor is what differs by less than so many standard deviations of the border
 SMALLEST_DIGIT = 4, 0.03  # longer side: at least so many pixels, and this share of the picture's
 SPECK = 0.1  # a piece of ink this small, as a share of the largest, is dirt
-COMPARABLE = 0.5  # a digit is at least so high as a share of the other, while a 5's bar is flat
+COMPARABLE = 0.4  # a digit is at least so high as a share of the other, while a 5's bar is flat
 APART = 0.12, 0.25  # clear columns and clear rows between digits, as shares of the larger one's height
 THINNEST_STROKE = 0.1  # of the digit's longer side: 99% of MNIST's digits have thicker strokes
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)  # what Pillow's readers raise on broken files
 
 
 def read(path: Path) -> np.ndarray:
@@ -53,17 +66,16 @@ def _decoded(path: Path) -> np.ndarray:
         _refuse_size(path, "hundreds of millions of")
     except UnidentifiedImageError:
         raise DataError(f"{path} is not a PNG or JPEG picture; save it as one of these") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError,
-            struct.error, zlib.error) as error:
-        raise DataError(f"{path} is a damaged picture or cannot be read ({error}); save it again as PNG or JPEG") from None
+    except _DAMAGE as error:
+        raise DataError(f"{path} is damaged or cannot be read ({error}); save it again as PNG or JPEG") from None
 
 
 def _refuse_size(path: Path, size: str) -> NoReturn:
-    raise DataError(f"{path} has {size} pixels, and at most {MAX_PIXELS:,} are read; scale it down, to 1,000 a side say")
+    raise DataError(f"{path} has {size} pixels, and at most {MAX_PIXELS:,} are read; scale it down to 1,000 a side")
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """Bring a picture of any mode to mode L or, where it can be transparent, RGBa (premultiplied), and a working size."""
+    """Bring a picture of any mode to L or, where it can be transparent, RGBa (premultiplied), and to a working size."""
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     image = image.convert("RGBA").convert("RGBa") if image.has_transparency_data else image.convert("L")
@@ -103,25 +115,35 @@ def _ink(brightness: np.ndarray, path: Path) -> np.ndarray:
     if strongest < max(FAINTEST_INK, NOISE_TO_INK * noise):
         _refuse_blank(path)
     ink = np.clip(difference / np.median(difference[difference > strongest / 2]), 0, 1)
-    labels, count = ndimage.label(ink > 0.25, np.ones((3, 3)))
-    strength = ndimage.maximum(ink, labels, np.arange(count + 1))
-    strength[0] = 0
-    pieces = [(label, box) for label, box in enumerate(ndimage.find_objects(labels), 1) if strength[label] > 0.5]
-    size = max(_longer_side(box) for _, box in pieces)
+    labels, pieces = _pieces(ink)
+    size = max(_longer_side(box) for box in pieces.values())
     if size < max(SMALLEST_DIGIT[0], SMALLEST_DIGIT[1] * max(ink.shape)):
         _refuse_blank(path)
-    pieces = [(label, box) for label, box in pieces if _longer_side(box) > SPECK * size]
-    _check_single([box for _, box in pieces], path)
-    return ink * np.isin(labels, [label for label, _ in pieces])
+    pieces = {label: box for label, box in pieces.items() if _longer_side(box) > SPECK * size}
+    _check_single(list(pieces.values()), path)
+    return np.where(np.isin(labels, list(pieces)), ink, 0)
+
+
+Box = tuple[slice, slice]
+
+
+def _pieces(ink: np.ndarray) -> tuple[np.ndarray, dict[int, Box]]:
+    """Label the connected pieces of ink that are strong somewhere; return the labels and each piece's box."""
+    labels, count = ndimage.label(ink > 0.25, np.ones((3, 3)))
+    strongest = ndimage.maximum(ink, labels, range(1, count + 1))
+    boxes = enumerate(ndimage.find_objects(labels), 1)
+    return labels, {label: box for (label, box), strength in zip(boxes, strongest) if strength > 0.5}
 
 
 def _refuse_blank(path: Path) -> NoReturn:
-    raise DataError(f"{path} looks blank: nothing as large as a digit stands out from the background; "
-                    "write one digit with a thick, dark stroke, and crop the picture to it")
+    raise DataError(
+        f"{path} looks blank: nothing as large as a digit stands out from the background; "
+        "write one digit with a thick, dark stroke, and crop the picture to it"
+    )
 
 
 def _background(brightness: np.ndarray) -> tuple[np.ndarray, float]:
-    """Fit a paraboloid to the picture's border, leaving out what lies on it; return it and the border's noise about it."""
+    """Fit a paraboloid to the picture's border, leaving out what is drawn there; return it and the noise about it."""
     rows, columns = np.indices(brightness.shape) / max(brightness.shape)
     terms = np.stack([np.ones_like(rows), rows, columns, rows**2, columns**2], axis=-1)
     border = np.ones(brightness.shape, bool)
@@ -136,9 +158,6 @@ def _background(brightness: np.ndarray) -> tuple[np.ndarray, float]:
     return terms @ surface, noise
 
 
-Box = tuple[slice, slice]
-
-
 def _longer_side(box: Box) -> int:
     return max(_height(box), int(box[1].stop - box[1].start))
 
@@ -151,15 +170,13 @@ def _check_single(boxes: list[Box], path: Path) -> None:
     """Refuse pieces of ink that are digits of their own: of comparable height, with clear columns or rows between."""
     tallest = max(boxes, key=_height)
     height = _height(tallest)
-    digits = [box for box in boxes if box is tallest or (_height(box) >= COMPARABLE * height and _apart(box, tallest, height))]
-    if len(digits) > 1:
-        raise DataError(f"{path} seems to show {len(digits)} digits side by side or one above the other; "
-                        "crop it so that each picture holds one")
+    if any(_height(box) >= COMPARABLE * height and _apart(box, tallest, height) for box in boxes):
+        raise DataError(f"{path} seems to show several digits; crop it so that each picture holds one")
 
 
 def _apart(a: Box, b: Box, height: int) -> bool:
     clear_rows, clear_columns = (max(b[axis].start - a[axis].stop, a[axis].start - b[axis].stop) for axis in (0, 1))
-    return clear_columns > APART[0] * height or clear_rows > APART[1] * height
+    return bool(clear_columns > APART[0] * height or clear_rows > APART[1] * height)
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:
@@ -186,8 +203,9 @@ def _scaled(ink: np.ndarray) -> np.ndarray:
     """Scale to 20 pixels on the longer side, keeping the proportions, and to full ink where it is strongest."""
     height, width = (max(1, round(side * BOX / max(ink.shape))) for side in ink.shape)
     picture = Image.fromarray(ink.astype(np.float32))
-    small = np.asarray(picture.resize((width, height), Image.Resampling.HAMMING), np.float64)
-    return small / small.max()
+    small = np.array(picture.resize((width, height), Image.Resampling.HAMMING), np.float64)
+    small /= small.max()
+    return small
 
 
 def _placed(ink: np.ndarray) -> np.ndarray:
