@@ -88,5 +88,5 @@ class StackedLauncher(Launcher):
 
 def values_of(config: DictConfig) -> dict[str, Any]:
     """Return what a job's configuration says besides Hydra's own settings, as plain values."""
-    own = OmegaConf.masked_copy(config, [key for key in config if key not in ("hydra", "output", "table")])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "output", "table")])
     return OmegaConf.to_container(own, resolve=True)  # type: ignore[return-value]

@@ -1,0 +1,35 @@
+"""Choose the sweep's winner, and test it and the note's network once: `python -m pipeline.evaluate`."""
+
+from typing import TYPE_CHECKING
+
+from hydra import compose, initialize_config_dir
+
+from pipeline import ROOT, cli
+
+if TYPE_CHECKING:
+    from numnist.config import TrainingConfig
+
+
+def main() -> None:
+    """Write reports/metrics.json, reports/tables and reports/pictures.npz."""
+    from numnist import dataset, evaluation, results, sweep
+
+    processed = ROOT / "data" / "processed"
+    data = dataset.load(processed)
+    [[reference]] = sweep.train([note()], data, sweep.open_store(ROOT / ".cells", data))
+    table = results.read_table(ROOT / "sweep.csv")
+    found = evaluation.evaluate(table, ROOT / "runs", data, reference, lambda: dataset.load_test(processed))
+    evaluation.write(found, ROOT / "reports")
+
+
+def note() -> "TrainingConfig":
+    """Compose and check the values of the note's own network."""
+    from numnist.config import TRAINING_RANGES, parse_training
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        composed = compose("config", overrides=["+experiment=note"])
+    return parse_training({name: composed[name] for name in TRAINING_RANGES}, "conf/experiment/note.yaml")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,290 @@
+"""The report's figures as inline SVG: plain functions from numbers to text, styled by the page's style sheet.
+
+Colours are names of classes, so that one figure serves light, dark and paper. Lengths are CSS pixels at the size
+that a figure is drawn for; the page scales it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup, escape
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve with the spread around it: x, middle, low and high (k,); `colour` counts the palette's colours."""
+
+    x: Array
+    middle: Array
+    low: Array
+    high: Array
+    colour: int
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A plot's inside: where data coordinates lie on the drawing, and how values map to it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    log_y: bool = False
+
+    def x(self, value: Array | float) -> Array:
+        """Return where x values lie."""
+        low, high = self.x_range
+        return self.left + (np.asarray(value) - low) / (high - low) * (self.right - self.left)
+
+    def y(self, value: Array | float) -> Array:
+        """Return where y values lie; below the range of a logarithmic axis they lie on its floor."""
+        low, high = self.y_range
+        share = (np.asarray(value) - low) / (high - low)
+        if self.log_y:
+            share = np.log(np.maximum(value, low) / low) / math.log(high / low)
+        return self.bottom - share * (self.bottom - self.top)
+
+
+def curves(
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x_title: str,
+    y_title: str,
+    y_range: tuple[float, float],
+    label: Callable[[float], str],
+) -> Markup:
+    """Draw curves over iterations on a logarithmic axis, each with a band for the spread over seeds."""
+    frame = Frame(46, 30, 336, 208, (0, max(float(line.x[-1]) for line in lines)), y_range, log_y=True)
+    parts = [*_axes(frame, _even_ticks(*frame.x_range), log_ticks(*y_range), label, x_title, y_title)]
+    for line in lines:
+        across = np.concatenate([line.x, line.x[::-1]])
+        around = np.concatenate([line.low, line.high[::-1]])
+        parts.append(_tag("polygon", points=_points(frame, across, around), class_=f"band c{line.colour}"))
+    for line in lines:
+        style = f"line c{line.colour}" + (" dashed" if line.dashed else "")
+        parts.append(_tag("polyline", points=_points(frame, line.x, line.middle), class_=style))
+    parts.append(_text(frame.left, 14, title, "title", "start"))
+    return _svg(346, 246, f"{title}: {y_title} over {x_title}", parts)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field of a heat map: what is printed, how dark it is (0 to 1; none: no value), and whether it is outlined."""
+
+    text: str
+    shade: float | None
+    outlined: bool = False
+    hint: str = ""
+
+
+def heat_map(
+    cells: Sequence[Sequence[Cell]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str,
+    row_title: str,
+    column_title: str,
+    size: tuple[int, int] = (88, 46),
+) -> Markup:
+    """Draw rows x columns of shaded fields, each with its value."""
+    width, height = size
+    left, top = 52, 30 if title else 8
+    right, bottom = left + width * len(columns), top + height * len(rows)
+    parts = [_text(left, 14, title, "title", "start")] if title else []
+    outlines = []
+    for i, row in enumerate(cells):
+        for j, cell in enumerate(row):
+            x, y = left + j * width, top + i * height
+            parts.append(_field(cell, x, y, width, height))
+            if cell.outlined:
+                outlines.append(
+                    _tag("rect", x=x + 1, y=y + 1, width=width - 3, height=height - 3, rx=3, class_="outline")
+                )
+    parts += outlines
+    parts += [_text(left - 8, top + (i + 0.5) * height + 4, name, "tick", "end") for i, name in enumerate(rows)]
+    parts += [_text(left + (j + 0.5) * width, bottom + 16, name, "tick", "middle") for j, name in enumerate(columns)]
+    parts.append(_text((left + right) / 2, bottom + 34, column_title, "axis", "middle"))
+    parts.append(_turned(12, (top + bottom) / 2, row_title))
+    return _svg(right + 6, bottom + 42, title or f"{row_title} by {column_title}", parts)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bin of a reliability diagram, all in shares: its bounds, mean confidence, accuracy and its interval, images."""
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: float
+    interval: tuple[float, float]
+    images: int
+
+
+def reliability(bars: Iterable[Bar]) -> Markup:
+    """Draw accuracy per bin of confidence with 95% intervals, against the diagonal of a perfectly calibrated network."""
+    frame = Frame(46, 12, 406, 292, (0, 1), (0, 1))
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    parts = _axes(
+        frame, ticks, ticks, percent, "confidence: probability given to the answer", "share of right answers", percent
+    )
+    parts.append(_tag("line", x1=frame.left, y1=frame.bottom, x2=frame.right, y2=frame.top, class_="diagonal"))
+    for bar in bars:
+        x, width = float(frame.x(bar.low)), float(frame.x(bar.high) - frame.x(bar.low))
+        y, low, high = (float(frame.y(value)) for value in (bar.accuracy, *bar.interval))
+        middle = float(frame.x(bar.confidence))
+        hint = f"{bar.images:,} images with a mean confidence of {bar.confidence:.1%}: {bar.accuracy:.1%} right"
+        parts += [
+            _tag(
+                "rect",
+                _tag("title", escape(hint)),
+                x=x + 1.5,
+                y=y,
+                width=width - 3,
+                height=frame.bottom - y,
+                class_="bar",
+            ),
+            _tag("line", x1=middle, y1=low, x2=middle, y2=high, class_="whisker"),
+            _tag("circle", cx=middle, cy=y, r=3.2, class_="dot"),
+        ]
+    return _svg(416, 334, "Share of right answers by confidence", parts)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A measured share with its interval, one row of a dot plot."""
+
+    name: str
+    share: float
+    interval: tuple[float, float]
+
+
+def intervals(rows: Sequence[Interval], x_title: str) -> Markup:
+    """Draw shares as dots with their 95% intervals on one axis, a row each."""
+    lows, highs = zip(*(row.interval for row in rows), strict=True)
+    margin = 0.08 * (max(highs) - min(lows))
+    low, high = max(0.0, min(lows) - margin), min(1.0, max(highs) + margin)
+    bottom = 14 + 40 * len(rows)
+    frame = Frame(12, 6, 408, bottom, (low, high), (0, 1))
+    parts = []
+    for tick in _even_ticks(low, high):
+        x = float(frame.x(tick))
+        parts += [
+            _tag("line", x1=x, y1=frame.top, x2=x, y2=bottom, class_="grid"),
+            _text(x, bottom + 16, f"{100 * tick:.4g}%", "tick", "middle"),
+        ]
+    for i, row in enumerate(rows):
+        y, (start, middle, end) = (
+            34 + 40 * i,
+            (float(frame.x(value)) for value in (row.interval[0], row.share, row.interval[1])),
+        )
+        anchor, beside = ("start", start) if middle < 210 else ("end", end)
+        parts += [
+            _tag("line", x1=start, y1=y, x2=end, y2=y, class_=f"range c{i}"),
+            _tag("circle", cx=middle, cy=y, r=4.5, class_=f"point c{i}"),
+            _text(beside, y - 10, f"{row.name}: {row.share:.2%}", "name", anchor),
+        ]
+    parts.append(_text(210, bottom + 34, x_title, "axis", "middle"))
+    return _svg(420, bottom + 42, x_title, parts)
+
+
+def percent(share: float) -> str:
+    """Write a share of an axis."""
+    return f"{100 * share:.3g}%"
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten in a range; the powers alone where that would be many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 2_000 else (1,)
+    return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high * (1 + 1e-9)]
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers in a range."""
+    raw = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
+    return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _axes(
+    frame: Frame,
+    x_ticks: Sequence[float],
+    y_ticks: Sequence[float],
+    y_label: Callable[[float], str],
+    x_title: str,
+    y_title: str,
+    x_label: Callable[[float], str] = "{:g}".format,
+) -> list[Markup]:
+    parts = []
+    for tick in y_ticks:
+        y = float(frame.y(tick))
+        parts += [
+            _tag("line", x1=frame.left, y1=y, x2=frame.right, y2=y, class_="grid"),
+            _text(frame.left - 6, y + 4, y_label(tick), "tick", "end"),
+        ]
+    for tick in x_ticks:
+        x = float(frame.x(tick))
+        parts += [
+            _tag("line", x1=x, y1=frame.bottom, x2=x, y2=frame.bottom + 4, class_="base"),
+            _text(x, frame.bottom + 17, x_label(tick), "tick", "middle"),
+        ]
+    parts.append(_tag("line", x1=frame.left, y1=frame.bottom, x2=frame.right, y2=frame.bottom, class_="base"))
+    parts.append(_text((frame.left + frame.right) / 2, frame.bottom + 34, x_title, "axis", "middle"))
+    parts.append(_turned(10, (frame.top + frame.bottom) / 2, y_title))
+    return parts
+
+
+def _field(cell: Cell, x: float, y: float, width: float, height: float) -> Markup:
+    shape = {"x": x, "y": y, "width": width - 1, "height": height - 1, "rx": 3}
+    middle = (x + (width - 1) / 2, y + height / 2 + 4)
+    if cell.shade is None:
+        return _tag("g", _tag("rect", **shape, class_="empty") + _text(*middle, cell.text, "none", "middle"))
+    ink = "value high" if cell.shade > 0.5 else "value low"
+    content = _tag("rect", **shape, class_="field", style=f"--shade:{100 * cell.shade:.0f}%") + _text(
+        *middle, cell.text, ink, "middle"
+    )
+    return _tag("g", (_tag("title", escape(cell.hint)) if cell.hint else Markup("")) + content)
+
+
+def _points(frame: Frame, x: Array, y: Array) -> str:
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(frame.x(x), frame.y(y), strict=True))
+
+
+def _text(x: float, y: float, content: str, style: str, anchor: str) -> Markup:
+    return _tag("text", escape(content), x=x, y=y, class_=style, text_anchor=anchor)
+
+
+def _turned(x: float, y: float, content: str) -> Markup:
+    return _tag(
+        "text", escape(content), class_="axis", text_anchor="middle", transform=f"translate({x:g} {y:g}) rotate(-90)"
+    )
+
+
+def _svg(width: float, height: float, label: str, parts: Sequence[Markup]) -> Markup:
+    return _tag(
+        "svg",
+        Markup("\n").join(parts),
+        viewBox=f"0 0 {width:g} {height:g}",
+        style=f"max-width:{1.25 * width:.0f}px",
+        role="img",
+        aria_label=label,
+    )
+
+
+def _tag(name: str, content: Markup | str = "", **attributes: str | float) -> Markup:
+    written = "".join(f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items())
+    return Markup(f"<{name}{written}>{escape(content)}</{name}>")  # noqa: S704  (every part was escaped)
+
+
+def _value(value: str | float) -> str:
+    return str(escape(value)) if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")

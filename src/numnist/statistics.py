@@ -1,0 +1,113 @@
+"""What the counts of a test do and do not say: intervals, paired tests, calibration, figures per class.
+
+Right and wrong answers are boolean arrays (m,), one entry an image. Everything here is exact or a closed formula:
+the same input gives the same figures on every machine.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+SIGNIFICANCE = 0.05
+_Z95 = 1.959963984540054  # the normal distribution's 97.5% quantile
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Return the 95% interval of a share seen `successes` times in n (Wilson 1927); (0, 1) for n = 0.
+
+    Unlike the share +- 1.96 standard errors it stays within 0 and 1 and is sound close to both.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = successes / n, _Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """How two classifiers did on the same images, and how likely so uneven a split of their differences is by chance."""
+
+    both_right: int
+    only_first: int
+    only_second: int
+    both_wrong: int
+    p_value: float
+
+    @property
+    def separable(self) -> bool:
+        """Whether these images tell the two apart at the 5% level."""
+        return self.p_value < SIGNIFICANCE
+
+
+def mcnemar(first: Array, second: Array) -> McNemar:
+    """Compare two classifiers' right answers on the same images by McNemar's exact test, two-sided.
+
+    Of the images on which just one is right, each favours either with probability 1/2 if the two are equally good:
+    the p-value is a sum of binomial coefficients over a power of two. It is computed in whole numbers for any count,
+    so no approximation for large counts is needed.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    coefficient = tail = 1  # n over 0
+    for k in range(1, fewer + 1):
+        coefficient = coefficient * (n - k + 1) // k  # n over k
+        tail += coefficient
+    p_value = min(1.0, 2 * tail / 2**n)
+    return McNemar(int((first & second).sum()), only_first, only_second, int((~first & ~second).sum()), p_value)
+
+
+def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
+    """Count the images of each label (rows) by predicted class (columns): int64 (classes, classes)."""
+    pairs = labels.astype(np.int64) * classes + predicted
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def per_class(confusion: Array) -> dict[str, Array]:
+    """Return each class's precision, recall, F1 and support; 0 where a denominator is 0."""
+    right, predicted, support = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
+    return {
+        "precision": _share(right, predicted),
+        "recall": _share(right, support),
+        "f1": _share(2 * right, predicted + support),
+        "support": support,
+    }
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often answers of a given confidence were right: one entry a bin (low, high], means 0 where it is empty."""
+
+    low: Array
+    high: Array
+    count: Array
+    confidence: Array
+    accuracy: Array
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """The mean gap between confidence and accuracy, each bin weighted by its images."""
+        gaps = np.abs(self.confidence - self.accuracy) * self.count
+        return float(gaps.sum() / self.count.sum())
+
+
+def reliability(confidence: Array, right: Array, bins: int = 10) -> Reliability:
+    """Group answers into bins of equal width by the probability given to the answer, (m,) in [0, 1]."""
+    edges = np.linspace(0, 1, bins + 1)
+    places = np.searchsorted(edges[1:-1], confidence)
+    count = np.bincount(places, minlength=bins)
+    sums = np.bincount(places, weights=confidence.astype(np.float64), minlength=bins)
+    return Reliability(
+        edges[:-1],
+        edges[1:],
+        count,
+        _share(sums, count),
+        _share(np.bincount(places, weights=right, minlength=bins), count),
+    )
+
+
+def _share(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)

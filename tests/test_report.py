@@ -1,0 +1,227 @@
+"""The page as a browser takes it apart: nothing fetched, the data set named first, every figure where it should be."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from numnist import config, evaluation, figures, files, network, numerics, png, report, results
+from numnist.config import TrainingConfig
+from numnist.dataset import Dataset, Part
+from numnist.errors import DataError
+from numnist.results import Result
+from numnist.training import State
+
+ROOT = Path(__file__).resolve().parent.parent
+FETCHING = {"src", "srcset", "href", "data", "poster", "action", "formaction", "background", "xlink:href"}
+
+
+class Page(HTMLParser):
+    """The parts of a page that tests ask for."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.rows, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append((dict(attributes).get("class"), []))
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if data.strip() and not {"style", "script", "title"} & set(self.open):
+            self.words.append(data.strip())
+            if {"td", "th"} & set(self.open):
+                self.rows[-1][1].append(data.strip())
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def curves(iterations, end, rng):
+    accuracy = 0.1 + (end - 0.1) * (1 - np.exp(-np.arange(iterations + 1) / 4)) + rng.normal(0, 0.003, iterations + 1)
+    return np.stack([2.3 - 2 * accuracy, accuracy, 2.35 - 2 * accuracy, accuracy], axis=1)
+
+
+def make_runs(root, *, name="mnist", diverged=None):
+    """A small sweep of random networks, evaluated: all that the report reads. Accuracy grows with hidden size and rate."""
+    rng, part = np.random.default_rng(1), digits(60)
+    for h, rate, iterations, seed in [
+        (h, r, k, s) for h in (6, 12) for r in (0.1, 0.5) for k in (10, 20) for s in (0, 1)
+    ]:
+        cell = TrainingConfig(h, rate, iterations, seed, "he")
+        p = network.initialize(h, rng=np.random.default_rng(seed))
+        state = State(p, curves(iterations, 0.4 + h / 40 + rate / 4 + iterations / 200, rng))
+        if cell == diverged:
+            state = State(p, np.vstack([state.curves[:5], np.full((1, 4), np.nan)]))
+        results.write_run(root / "runs" / cell.name, Result(cell, "key", state), {"name": name}, numerics.fingerprint())
+    results.write_table(root / "sweep.csv", root / "runs")
+    counts = {str(digit): 6 for digit in range(10)}
+    described = {
+        part_name: {"images": 60, "sha256": "0" * 64, "class_counts": counts}
+        for part_name in ("train", "validation", "test")
+    }
+    files.write_json(root / "data" / "processed" / "dataset.json", {"name": name, "digest": "5eed" * 16} | described)
+    note = Result(
+        TrainingConfig(10, 0.1, 3, 0, "uniform"),
+        "key",
+        State(network.initialize(10, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)),
+    )
+    data = Dataset(name, "5eed" * 16, part, part)
+    found = evaluation.evaluate(results.read_table(root / "sweep.csv"), root / "runs", data, note, lambda: digits(60))
+    evaluation.write(found, root / "reports")
+
+
+def digits(count):
+    rng = np.random.default_rng(2)
+    return Part(rng.integers(0, 256, (count, 784)).astype(np.uint8), (np.arange(count) % 10).astype(np.uint8))
+
+
+def rendered(root):
+    return report.render(report.read(root, config.load_params(ROOT / "params.yaml")))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = tmp_path_factory.mktemp("root")
+    make_runs(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def html(root):
+    return rendered(root)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_a_browser_would_fetch_nothing(html, page):
+    for tag, attributes in page.tags:
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
+        for name in FETCHING & set(attributes):
+            assert attributes[name].startswith(("data:image/png;base64,", "#")), (tag, name, attributes[name][:60])
+        assert "url(" not in attributes.get("style", "")
+    for inline in re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", html, re.S):
+        assert not re.search(r"url\(|@import|https?:|//[a-z]+\.|fetch\(|XMLHttp", inline)
+    assert "default-src 'none'" in next(
+        a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"
+    )
+
+
+def test_the_same_inputs_give_the_same_bytes(root, html, tmp_path):
+    assert rendered(root) == html
+    make_runs(tmp_path)
+    assert rendered(tmp_path) == html
+
+
+def test_the_page_holds_no_path_of_this_machine(root, html):
+    assert str(root) not in html
+    assert str(ROOT) not in html
+
+
+def test_the_first_words_name_the_data_set(page):
+    assert page.words[0] == "MNIST"
+
+
+def test_the_sample_is_said_to_be_no_mnist_in_the_first_words(tmp_path):
+    make_runs(tmp_path, name="mnist-5k")
+    assert Page(rendered(tmp_path)).words[0] == "mnist-5k: a sample of 5,000 digits, not MNIST"
+
+
+def test_the_winner_stands_first_in_the_table_with_its_mean_over_seeds(root, page):
+    sweep = results.read_table(root / "sweep.csv")
+    cells = sweep[(sweep.hidden_size == 12) & (sweep.learning_rate == 0.5) & (sweep.iterations == 20)]
+    rank, size, rate, iterations, seeds, mean, *_ = next(words for kind, words in page.rows if kind == "winner")
+    assert (rank, size, rate, iterations, seeds) == ("1", "12", "0.5", "20", "2")
+    assert mean == f"{cells.validation_accuracy.mean():.2%}"
+
+
+def test_the_test_accuracy_stands_in_the_summary_with_its_interval(root, page):
+    test = files.read_json(root / "reports" / "metrics.json")["test"]
+    assert f"right on {test['accuracy']:.2%} of its 60 images" in page.text
+    assert f"(95% interval {test['interval']['low']:.2%} to {test['interval']['high']:.2%})" in page.text
+
+
+def test_every_cell_is_listed(root, page):
+    listed = {words[0] for _, words in page.rows if words}
+    assert set(results.read_table(root / "sweep.csv")["name"]) <= listed
+    assert "No cell diverged and none is missing." in page.text
+
+
+def test_a_diverged_cell_is_listed_and_its_configuration_not_ranked(tmp_path):
+    make_runs(tmp_path, diverged=TrainingConfig(12, 0.5, 20, 1, "he"))
+    page = Page(rendered(tmp_path))
+    assert (None, ["12", "0.5", "20", "1", "diverged"]) in page.rows
+    assert "not finished" in page.words
+    assert next(words for kind, words in page.rows if kind == "winner")[:4] == ["1", "12", "0.1", "20"]
+
+
+def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
+    make_runs(tmp_path)
+    path = tmp_path / "reports" / "metrics.json"
+    metrics = files.read_json(path)
+    for separable in (False, True):
+        pair = {"p_value": 0.4, "separable": separable, "only_first": 9, "only_second": 6}
+        metrics["mcnemar"]["runner_up"] |= pair
+        metrics["mcnemar"]["reference"] |= {"p_value": 1e-9, "separable": True, "only_first": 9, "only_second": 2}
+        files.write_json(path, metrics)
+        assert ("not separable on this data" in Page(rendered(tmp_path)).words) != separable
+
+
+def test_a_missing_table_is_an_error_that_names_it(tmp_path):
+    make_runs(tmp_path)
+    (tmp_path / "reports" / "tables" / "per_class.csv").unlink()
+    with pytest.raises(DataError, match=r"per_class\.csv"):
+        rendered(tmp_path)
+
+
+def decoded(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
+
+
+def test_a_digit_is_read_back_by_pillow_pixel_for_pixel():
+    pixels = np.random.default_rng(3).integers(0, 256, 784).astype(np.uint8)
+    assert (np.asarray(decoded(png.digit_uri(pixels))).ravel() == pixels).all()
+
+
+def test_weights_are_blue_white_and_orange_on_a_symmetric_scale():
+    weights = np.zeros(784)
+    weights[:4] = -2, 2, -1, 1
+    picture = np.asarray(decoded(png.weight_uri(weights, 1)).convert("RGB")).reshape(784, 3)
+    assert (picture[0] == picture[2]).all() and (picture[1] == picture[3]).all()  # no further than the reach
+    assert picture[2, 2] > picture[2, 0] and picture[3, 0] > picture[3, 2]
+    assert (picture[4] == 247).all()
+
+
+def test_the_winner_and_no_other_field_is_outlined_in_the_heat_maps(html):
+    maps = html.split('id="sweep"')[1].split("</section>")[0]
+    assert maps.count('class="outline"') == 1
+
+
+def test_text_in_a_figure_is_escaped():
+    drawn = figures.heat_map(
+        [[figures.Cell("<b>", 1.0, hint="a&b")]], ["<i>"], ["c"], title="", row_title="r", column_title="c"
+    )
+    assert "<b>" not in drawn and "<i>" not in drawn and "&lt;b&gt;" in drawn and "a&amp;b" in drawn
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.04, 1, [0.05, 0.1, 0.2, 0.5, 1]), (1e-4, 1, [1e-4, 1e-3, 0.01, 0.1, 1])]
+)
+def test_logarithmic_ticks_are_round_numbers_within_the_axis(low, high, expected):
+    assert figures.log_ticks(low, high) == pytest.approx(expected)
