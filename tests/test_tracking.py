@@ -150,6 +150,13 @@ def test_a_killed_owners_runs_are_mended_and_continued(store: Path) -> None:
     assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
 
 
+def test_a_run_whose_owners_pid_is_another_processs_by_now_is_mended(store: Path, tracker: Tracker) -> None:
+    run = tracker.begin_sweep("key", "a sweep", {})
+    disown(tracker, run)
+    tracking.connect(store)
+    assert status(tracker, run) == "KILLED"
+
+
 def test_a_run_of_another_host_is_left_alone(store: Path, tracker: Tracker) -> None:
     run = tracker.begin_sweep("key", "a sweep", {})
     disown(tracker, run)
@@ -323,7 +330,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_server_that_is_down_is_an_error_without_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_an_error_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match="127.0.0.1") as caught:
