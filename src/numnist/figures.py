@@ -163,22 +163,23 @@ def intervals(rows: Sequence[Interval], x_title: str) -> Markup:
     lows, highs = zip(*(row.interval for row in rows))
     margin = 0.06 * (max(highs) - min(lows))
     x_range = max(0.0, min(lows) - margin), min(1.0, max(highs) + margin)
-    frame = Frame(132, 4, 500, 12 + 30 * len(rows), x_range, (0, 1))
+    frame = Frame(10, 4, 390, 12 + 44 * len(rows), x_range, (0, 1))
     parts = []
-    for tick in _even_ticks(*x_range):
+    for tick in _even_ticks(*x_range, 8):
         x = float(frame.x(tick))
         parts.append(_tag("line", x1=x, y1=frame.top, x2=x, y2=frame.bottom, class_="grid"))
         parts.append(_text(x, frame.bottom + 17, percent(tick), "tick", "middle"))
     for i, row in enumerate(rows):
-        y = 23 + 30 * i
+        y = 38 + 44 * i
         low, middle, high = (float(frame.x(value)) for value in (row.interval[0], row.share, row.interval[1]))
+        anchor, beside = ("start", low) if middle < (frame.left + frame.right) / 2 else ("end", high)
         parts += [
-            _text(frame.left - 12, y + 4, row.name, "name", "end"),
+            _text(beside, y - 12, f"{row.name}: {row.share:.2%}", "name", anchor),
             _tag("line", x1=low, y1=y, x2=high, y2=y, class_=f"range c{i}"),
             _tag("circle", cx=middle, cy=y, r=4.5, class_=f"point c{i}"),
         ]
     parts.append(_text((frame.left + frame.right) / 2, frame.bottom + 35, x_title, "axis", "middle"))
-    return _svg(510, frame.bottom + 42, x_title, parts)
+    return _svg(400, frame.bottom + 42, x_title, parts)
 
 
 def percent(share: float) -> str:
@@ -193,9 +194,9 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high * (1 + 1e-9)]
 
 
-def _even_ticks(low: float, high: float) -> list[float]:
-    """Return about five round numbers in a range."""
-    raw = (high - low) / 5
+def _even_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Return about so many round numbers in a range."""
+    raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
     return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]

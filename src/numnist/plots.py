@@ -113,7 +113,7 @@ def confusion(counts: Array) -> Markup:
         count = int(counts[label, predicted])
         hint = f"{count:,} images of {label} read as {predicted}"
         right = label == predicted
-        return Cell(f"{count:,}" if count or right else "·", 0 if right else math.sqrt(count / most), right, hint)
+        return Cell(str(count) if count or right else "·", 0 if right else math.sqrt(count / most), right, hint)
 
     names = [str(digit) for digit in range(len(counts))]
     return figures.heat_map(
@@ -123,7 +123,7 @@ def confusion(counts: Array) -> Markup:
         title="",
         row_title="the digit",
         column_title="read as",
-        size=(40, 34),
+        size=(34, 30),
     )
 
 
