@@ -1,4 +1,7 @@
-"""Fetch the data set that params.yaml names: `python -m pipeline.fetch`, with MNIST_MIRROR=<directory or URL> or without."""
+"""Fetch the data set that params.yaml names: `python -m pipeline.fetch`.
+
+Where MNIST_MIRROR=<directory or URL> is set, that is asked first.
+"""
 
 import os
 

@@ -94,9 +94,28 @@ def test_a_stack_equals_its_members_trained_alone() -> None:
             np.testing.assert_allclose(getattr(together, name)[i], getattr(alone, name)[0], rtol=1e-12, atol=1e-15)
 
 
-def test_softmax_sums_to_one_and_survives_scores_beyond_the_range_of_exp() -> None:
-    probabilities = network.softmax(np.array([[1000.0, 0.0], [0.0, -1000.0], [1000.0, 0.0]]))
-    np.testing.assert_allclose(probabilities, [[0.5, 0.5], [0, 0], [0.5, 0.5]])
+def with_scores(Z2: np.ndarray) -> network.Activations:
+    """Go forward through a network whose scores for image i are column i of Z2: its biases, one image at a time."""
+    columns = [
+        network.forward(
+            Parameters(np.zeros((1, 1, PIXELS)), np.zeros((1, 1, 1)), np.zeros((1, 10, 1)), column[None, :, None]),
+            np.zeros((PIXELS, 1)),
+        )
+        for column in Z2.T
+    ]
+    return network.Activations(
+        *(np.concatenate([getattr(a, name) for a in columns], axis=-1) for name in ("A1", "Z2", "A2", "peak", "total"))
+    )
+
+
+def test_probabilities_and_losses_survive_scores_beyond_the_range_of_exp() -> None:
+    scores = np.full((10, 2), -3000.0)
+    scores[:2, 0] = 1000.0
+    scores[0, 1] = 0.0
+    a = with_scores(scores)
+    np.testing.assert_allclose(a.A2[0, :2, 0], [0.5, 0.5])
+    np.testing.assert_allclose(a.A2.sum(axis=1), 1)
+    np.testing.assert_allclose(network.losses(a, np.array([1, 5])), [[np.log(2), 3000]])
 
 
 def test_he_weights_have_the_variance_two_over_fan_in() -> None:
@@ -114,7 +133,6 @@ def test_the_notes_weights_are_uniform_within_a_half() -> None:
 
 
 def test_a_hit_is_the_label_with_the_highest_score() -> None:
-    Z2 = np.zeros((1, 10, 3))
-    Z2[0, 4, 0] = Z2[0, 5, 1] = Z2[0, 6, 2] = 1
-    a = network.Activations(A1=np.empty((1, 1, 3)), Z2=Z2, A2=network.softmax(Z2))
-    np.testing.assert_array_equal(network.hits(a, np.array([4, 5, 0])), [[True, True, False]])
+    scores = np.zeros((10, 3))
+    scores[4, 0] = scores[5, 1] = scores[6, 2] = 1
+    np.testing.assert_array_equal(network.hits(with_scores(scores), np.array([4, 5, 0])), [[True, True, False]])

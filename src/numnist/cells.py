@@ -71,7 +71,7 @@ class Store:
 
 def code_digest() -> str:
     """Return the digest of the source that decides a training's bits."""
-    return _digest(*(files.sha256(Path(module.__file__)) for module in (network, blocks, training)))
+    return _digest(*(files.sha256(Path(str(module.__file__))) for module in (network, blocks, training)))
 
 
 def _digest(*parts: Any) -> str:
@@ -80,7 +80,7 @@ def _digest(*parts: Any) -> str:
 
 def _write(path: Path, state: State) -> None:
     p = state.parameters
-    if state.diverged:  # its weights are of no use, and its last row is not finite
+    if state.diverged:  # its weights are of no use, and its last row need not be finite
         p = network.Parameters(*(np.zeros_like(array) for array in (p.W1, p.b1, p.W2, p.b2)))
     arrays = {"W1": p.W1, "b1": p.b1, "W2": p.W2, "b2": p.b2}
     curves = state.curves[:-1] if state.diverged else state.curves

@@ -62,7 +62,7 @@ def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig)
     train, test = _read_part(raw_directory, "train"), _read_part(raw_directory, "t10k")
     if len(train.labels) < data.validation_one_in:
         raise DataError(f"{raw_directory}: {len(train.labels)} training images, too few to set one in "
-                        f"{data.validation_one_in} apart; lower data.validation_one_in in params.yaml")  # fmt: skip
+                        f"{data.validation_one_in} apart; lower data.validation_one_in in params.yaml")
     indices = split(train.labels, data.validation_one_in, data.split_seed)
     parts = {
         name: {"pixels": train.pixels[chosen], "labels": train.labels[chosen], "indices": chosen}
@@ -78,9 +78,8 @@ def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig)
 def load(directory: Path) -> Dataset:
     """Load and verify the training and validation parts."""
     name, digest, hashes = _read_description(directory / "dataset.json")
-    train, validation = (
-        _load_part(directory / f"{part}.npz", _ARRAYS, hashes[part]) for part in ("train", "validation")
-    )
+    train = _load_part(directory / "train.npz", _ARRAYS, hashes["train"])
+    validation = _load_part(directory / "validation.npz", _ARRAYS, hashes["validation"])
     return Dataset(name, digest, train, validation)
 
 
@@ -93,7 +92,8 @@ def load_test(directory: Path) -> Part:
 def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
     """Share `total` among the classes in proportion to their counts, by largest remainders; ties to the lower digit."""
     shares = counts.astype(np.int64) * total
-    quotas, remainders = shares // counts.sum(), shares % counts.sum()
+    quotas: np.ndarray = shares // counts.sum()
+    remainders = shares % counts.sum()
     quotas[np.argsort(-remainders, kind="stable")[: total - quotas.sum()]] += 1
     return quotas
 
@@ -103,7 +103,7 @@ def _read_part(directory: Path, prefix: str) -> Part:
     part = Part(idx.read_images(images), idx.read_labels(labels))
     if len(part.pixels) != len(part.labels):
         raise DataError(f"{labels}: count: expected {len(part.pixels):,}, as many labels as there are images in "
-                        f"{images.name}, got {len(part.labels):,}; delete both and run `python -m pipeline.fetch`")  # fmt: skip
+                        f"{images.name}, got {len(part.labels):,}; delete both and run `python -m pipeline.fetch`")
     return part
 
 
@@ -146,8 +146,8 @@ def _read_description(path: Path) -> tuple[str, str, dict[str, str]]:
         if not isinstance(name, str) or digest != _digest_of(hashes.values()):
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path} is damaged: expected a name, three parts with their sha256, and the digest over these; "
-                        "delete it and run `dvc repro preprocess`") from None  # fmt: skip
+        raise DataError(f"{path} is damaged: expected a name, three parts with their sha256, and the digest over "
+                        "these; delete it and run `dvc repro preprocess`") from None
     return name, digest, hashes
 
 
@@ -156,5 +156,5 @@ def _load_part(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, .
     got = _hash(arrays)
     if got != sha256:
         raise DataError(f"{path}: SHA-256 of its arrays: expected {sha256} (dataset.json), got {got}; "
-                        "delete it and run `dvc repro preprocess`")  # fmt: skip
+                        "delete it and run `dvc repro preprocess`")
     return Part(arrays["pixels"], arrays["labels"])

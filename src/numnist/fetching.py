@@ -58,9 +58,7 @@ def fetch(source: Source, name: str, directory: Path, mirror: str | None, limits
     mirrors += source.mirrors
     for file, digest in source.sha256.items():
         if Path(file).name != file:
-            raise ConfigError(
-                f"params.yaml: datasets.{name}.sha256 names {file!r}; allowed: a file name without a directory"
-            )
+            raise ConfigError(f"params.yaml: datasets.{name}.sha256 names {file!r}; allowed: a plain file name")
         if (directory / file).is_file() and sha256(directory / file) == digest:
             print(f"{file}: already there", flush=True)
             continue
@@ -104,8 +102,8 @@ def _fetch_file(file: str, digest: str, mirrors: list[str], directory: Path, lim
     listed = "\n".join(f"  {base}: {cause}" for base, cause in causes.items()) or "  (params.yaml names no mirror)"
     raise FetchError(
         f"no mirror served {file} with the bytes that params.yaml pins:\n{listed}\n"
-        f"Set MNIST_MIRROR=<directory or URL> to a place that has the files, or set `data.name: {SAMPLE}` in params.yaml "
-        "to use the packaged sample"
+        "Set MNIST_MIRROR=<directory or URL> to a place that has the files, or use the packaged sample with "
+        f"`data.name: {SAMPLE}` in params.yaml"
     )
 
 
@@ -124,12 +122,9 @@ def _get(base: str, file: str, out: IO[bytes], limits: Limits) -> None:
 
 def _download(url: str, out: IO[bytes], limits: Limits) -> None:
     deadline = time.monotonic() + limits.total
-    with (
-        _Session() as session,
-        session.get(
-            url, stream=True, timeout=(limits.connect, limits.read), headers={"Accept-Encoding": "identity"}
-        ) as answer,
-    ):
+    with _Session() as session, session.get(
+        url, stream=True, timeout=(limits.connect, limits.read), headers={"Accept-Encoding": "identity"}
+    ) as answer:
         if answer.status_code != 200:
             raise _Refused(f"status {answer.status_code} {answer.reason}")
         with tqdm(total=answer.raw.length_remaining, unit="B", unit_scale=True, leave=False, disable=None) as progress:
@@ -137,7 +132,7 @@ def _download(url: str, out: IO[bytes], limits: Limits) -> None:
             while chunk := answer.raw.read1(_CHUNK, decode_content=False):
                 out.write(chunk)
                 progress.update(len(chunk))
-                if progress.n > idx.MAX_BYTES:
+                if out.tell() > idx.MAX_BYTES:
                     raise _Refused(f"the answer is longer than {idx.MAX_BYTES:,} bytes")
                 if time.monotonic() > deadline:
                     raise _Refused(f"not finished after {limits.total:g} s")
@@ -155,7 +150,7 @@ class _Session(requests.Session):
 
 
 def _within(seconds: float, work: Callable[[], None]) -> None:
-    """Do some work, or stop waiting for it: looking up a name and reading slow headers have no time-out of their own."""
+    """Do some work, or stop waiting for it: looking up a name and reading slow headers have no time-out."""
     future: Future[None] = Future()
 
     def run() -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not readable JSON ({error}); delete it and run `dvc repro`") from None
 
 
@@ -87,40 +86,33 @@ def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, 
     """
     import numpy as np
 
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is a single array, not an .npz archive")
-            names = sorted(archive.files)
-            if names != sorted(expected):
-                raise DataError(f"{path} holds the arrays {names}, expected {sorted(expected)}")
-            arrays = {name: archive[name] for name in expected}
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        SyntaxError,
-        TypeError,
-        MemoryError,
-        OverflowError,
-        RuntimeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(
-            f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run again"
-        ) from None
+    arrays = _read_archive(path, list(expected))
     for name, (dtype, shape) in expected.items():
         array = arrays[name]
+        if not isinstance(array, np.ndarray):  # what NumPy makes of a member without an array's header
+            raise DataError(f"{path}: {name} is no array; delete the file and run again")
         fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
         if array.dtype != np.dtype(dtype) or not fits:
-            raise DataError(
-                f"{path}: {name} is {array.dtype} of shape {array.shape}, expected {dtype} of shape {shape}"
-            )
+            raise DataError(f"{path}: {name}: expected {dtype} of shape {shape}, got {array.dtype} of {array.shape}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{path}: {name} holds a number that is not finite")
     return arrays
+
+
+def _read_archive(path: Path, names: list[str]) -> dict[str, Any]:
+    """Read the members of an .npz; what is larger unpacked than on disk is refused, which bounds memory."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if sorted(archive.files) != sorted(names):
+                raise DataError(f"{path}: arrays: expected {names}, got {archive.files}")
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
+                raise DataError(f"{path}: expected arrays that are not compressed; delete it and run again")
+            return {name: archive[name] for name in names}
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
+    except Exception as error:  # damaged bytes surface as a dozen types, from zip, zlib, tokenize and others
+        raise DataError(f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run again") from None

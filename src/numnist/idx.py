@@ -67,7 +67,7 @@ def _read(path: Path, magic: int, item: tuple[int, ...]) -> np.ndarray:
 
 
 def _contents(path: Path, limit: int) -> bytes:
-    """Return the first `limit` bytes that a file holds, unpacked where it is gzipped: a bomb is never unpacked further."""
+    """Return the first `limit` bytes of a file, unpacked where it is gzipped: a bomb is unpacked no further."""
     try:
         with path.open("rb") as file:
             packed = file.read(len(_GZIP)) == _GZIP
@@ -80,7 +80,7 @@ def _contents(path: Path, limit: int) -> bytes:
 
 
 def _gunzip(file: IO[bytes], limit: int) -> bytes:
-    """Unpack up to `limit` bytes. Stricter than the gzip module, which skips zeros after the member and joins members."""
+    """Unpack up to `limit` bytes of one member with nothing after it (the gzip module would skip zeros there)."""
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     content = bytearray()
     packed = b""
@@ -96,6 +96,4 @@ def _gunzip(file: IO[bytes], limit: int) -> bytes:
 
 
 def _refuse(path: Path, field: str, expected: object, got: object) -> NoReturn:
-    raise DataError(
-        f"{path}: {field}: expected {expected}, got {got}; delete the file and run `python -m pipeline.fetch`"
-    )
+    raise DataError(f"{path}: {field}: expected {expected}, got {got}; delete it and run `python -m pipeline.fetch`")

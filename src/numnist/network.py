@@ -39,6 +39,8 @@ class Activations:
     A1: Array  # (n, h, m)
     Z2: Array  # (n, 10, m)
     A2: Array  # (n, 10, m)
+    peak: Array  # (n, 1, m) the highest of each image's scores
+    total: Array  # (n, 1, m) sum of the exponentials of its scores, each less the peak
 
 
 def initialize(h: int, *, rng: np.random.Generator, scheme: str = "he", dtype: str = "float32") -> Parameters:
@@ -61,8 +63,12 @@ def forward(p: Parameters, X: Array) -> Activations:
     A1 = np.maximum(Z1, 0, out=Z1)  # (iii) ReLU (n, h, m), in the place of Z1
     Z2 = p.W2 @ A1  # (iv)
     Z2 += p.b2  # (iv) (n, 10, m)
-    A2 = softmax(Z2)  # (v) (n, 10, m)
-    return Activations(A1, Z2, A2)
+    peak = Z2.max(axis=-2, keepdims=True)  # softmax is unchanged by subtracting a constant from a column
+    A2 = np.subtract(Z2, peak)
+    np.exp(A2, out=A2)
+    total = A2.sum(axis=-2, keepdims=True)
+    A2 /= total  # (v) softmax(Z2) (n, 10, m)
+    return Activations(A1, Z2, A2, peak, total)
 
 
 def backward(p: Parameters, a: Activations, X: Array, Y: Array, m: int) -> Parameters:
@@ -88,23 +94,14 @@ def update(p: Parameters, d: Parameters, alpha: Array) -> Parameters:
     )
 
 
-def softmax(Z: Array) -> Array:
-    """exp(z_i) / sum_j exp(z_j) for each column, which subtracting a constant from the column leaves unchanged."""
-    E = Z - Z.max(axis=-2, keepdims=True)
-    np.exp(E, out=E)
-    E /= E.sum(axis=-2, keepdims=True)
-    return E
-
-
 def losses(a: Activations, labels: Array) -> Array:
-    """Cross-entropy of each image, (n, m): minus the log of the probability of its label."""
-    probability = a.A2[:, labels, np.arange(len(labels))]
-    return -np.log(np.maximum(probability, np.finfo(probability.dtype).tiny))
+    """Cross-entropy of each image, (n, m): -log A2 of its label, as log(total) + peak - Z2 of its label."""
+    return np.log(a.total[:, 0]) + a.peak[:, 0] - a.Z2[:, labels, np.arange(len(labels))]
 
 
 def hits(a: Activations, labels: Array) -> Array:
     """Whether each image's label has the highest score, (n, m)."""
-    return a.Z2[:, labels, np.arange(len(labels))] == a.Z2.max(axis=-2)
+    return a.Z2[:, labels, np.arange(len(labels))] == a.peak[:, 0]
 
 
 def _times_shared(A: Array, B: Array) -> Array:
@@ -115,5 +112,5 @@ def _times_shared(A: Array, B: Array) -> Array:
 
 def _between_minus_one_and_one(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Uniform float64, from the bit generator's integers: NumPy promises those across versions, not rng.uniform()."""
-    integers = rng.bit_generator.random_raw(int(np.prod(shape)))  # type: ignore[attr-defined]
+    integers = rng.bit_generator.random_raw(int(np.prod(shape)))
     return ((integers >> np.uint64(11)) * 2.0**-52 - 1).reshape(shape)

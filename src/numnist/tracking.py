@@ -19,14 +19,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import psutil
 from filelock import FileLock
 
 from numnist import files
 from numnist.config import TrainingConfig
-from numnist.errors import TrackingError
+from numnist.errors import DataError, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,6 +52,7 @@ _NEWEST_FIRST = ["attributes.start_time DESC"]
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store
 _BUSY_SECONDS = 10.0  # how long another process may keep the database from being written
 _ROWS = 1_000  # of metrics in a batch, the most that MLflow takes
+_POINTS = 1_000  # of a curve, at most (the pages draw 320); curves.csv holds all
 _DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
 
 _EXPERIMENT_NOTE = (
@@ -163,13 +164,35 @@ class Tracker:
                 self.client.set_registered_model_alias(MODEL, "champion", version.version)
             return f"models:/{MODEL}/{version.version}"
 
+    def newest_sweep(self) -> str | None:
+        """Return the parent run of the sweep that was begun last."""
+        with _telling(self.uri, "find the newest sweep"):
+            return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` LIKE '%'")), None)
+
+    def weights_of(self, run: str) -> Path:
+        """Return the weights file of a run, or of the registered model's `champion`; DataError where it has none."""
+        with _telling(self.uri, f"find the weights of {run}"):
+            from mlflow.artifacts import download_artifacts
+
+            if run != "champion":
+                return Path(download_artifacts(run_id=run, artifact_path="weights.npz", tracking_uri=self.uri))
+            version = self._champion()
+            if version is None:
+                raise DataError("there is no champion yet; `make run` trains and registers one")
+            return Path(download_artifacts(f"{version.source}/artifacts/weights.npz", tracking_uri=self.uri))
+
     def sweep_link(self) -> str:
         """Return the part of the UI's address, from # on, that shows the newest sweep's curves."""
-        with _telling(self.uri, "find the newest sweep"):
-            newest = self._search(f"tags.`{SWEEP}` LIKE '%'")[:1]
-        children = f"tags.`{_PARENT}` = '{newest[0].info.run_id}'" if newest else ""
-        view = f"workflowType=machine_learning&compareRunsMode=CHART&searchFilter={quote(children)}"
-        return f"#/experiments/{self.experiment}/runs?{view}"
+        newest = self.newest_sweep()
+        children = f"tags.`{_PARENT}` = '{newest}'" if newest else ""
+        view = {
+            "workflowType": "machine_learning",
+            "compareRunsMode": "CHART",
+            "searchFilter": children,
+            "orderByKey": "metrics.`validation_accuracy`",  # sorted by a metric, children show as runs of their own
+            "orderByAsc": "false",
+        }
+        return f"#/experiments/{self.experiment}/runs?{urlencode(view, quote_via=quote)}"
 
     def mend(self) -> None:
         """End as KILLED every run of this host whose owner is dead."""
@@ -336,6 +359,12 @@ def _alive(tags: Mapping[str, str]) -> bool:
         return same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, KeyError, ValueError):
         return False
+
+
+def _steps(length: int) -> range:
+    """Return the steps of a curve that are logged: evenly spaced, the last one among them."""
+    stride = -(-length // _POINTS)
+    return range((length - 1) % stride, length, stride)
 
 
 def _done(run: "Run") -> bool:

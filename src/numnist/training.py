@@ -15,6 +15,7 @@ from numnist.blocks import Block, Lane
 from numnist.config import TrainingConfig
 from numnist.network import PIXELS, Parameters
 
+BEYOND_HOPE = 1_000.0  # a mean loss (nats) that no network comes back from; guessing has 2.3
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
@@ -32,8 +33,8 @@ class State:
 
     @property
     def diverged(self) -> bool:
-        """Whether its loss is no longer a finite number."""
-        return not np.isfinite(self.curves[-1]).all()
+        """Whether its loss was no longer a number, or beyond hope: then its last row is NaN."""
+        return bool(np.isnan(self.curves[-1, 0]))
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class Stack:
         return len(self.curves[0]) - 1
 
     def diverged(self, i: int) -> bool:
-        """Whether network i's loss is no longer a finite number."""
-        return not np.isfinite(self.curves[i][-1]).all()
+        """Whether network i's last row is NaN."""
+        return bool(np.isnan(self.curves[i][-1][0]))
 
     def unfinished(self) -> list[int]:
         """Which networks still have iterations to go and a loss that is finite."""
@@ -111,7 +112,7 @@ def train_stack(
         train, gradient = _whole(stack.parameters, images.train, pool, descend=descend)
         validation, _ = _whole(stack.parameters, images.validation, pool, descend=False)
         for rows, *measured in zip(stack.curves, *train, *validation):
-            rows.append(np.array(measured))
+            rows.append(np.array(measured) if measured[0] < BEYOND_HOPE else np.full(len(CURVES), np.nan))
         yield stack
         going_on = stack.unfinished()
         if not going_on:
@@ -154,7 +155,7 @@ def _whole(
 def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> tuple[np.ndarray, np.ndarray, Parameters | None]:
     """Add up a lane's losses, hits and, if `descend`, its part of the gradient of the mean over m images."""
     p = Parameters(np.take(p.W1, lane.pixels, axis=-1), p.b1, p.W2, p.b2)
-    loss, correct, gradient = 0.0, 0, None
+    loss, correct, gradient = np.zeros(len(p.W1)), np.zeros(len(p.W1)), None
     with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
         for block in lane.blocks:
             block_loss, block_correct, part = _over_block(p, block, m, descend=descend)

@@ -1,0 +1,108 @@
+"""What is measured: cases, each a contestant at a size, and the rows of the tables that are made of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.contestants import CONTESTANTS, OURS
+
+WORKS = {
+    1: "One network, ms per iteration",
+    2: "A stack of 12 networks, ms per iteration and network",
+    3: "The default sweep as a whole, ms",
+    4: "Growth, ms per iteration and network",
+    5: "Overheads, ms",
+}
+STACK = 12
+JAX_VMAP_AT_MOST = 100  # networks of h = 10: at 1,000 each of JAX's arrays for a layer would take 2.2 GB
+
+
+@dataclass(frozen=True)
+class Case:
+    """Training `networks` networks at once, or one where the contestant trains no stacks."""
+
+    contestant: str
+    hidden_size: int
+    networks: int
+    images: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of a table: the sum over its cases of a factor times the case's ms per iteration and network."""
+
+    work: int
+    label: str
+    contestant: str
+    parts: tuple[tuple[Case, int], ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured; what `--quick` cuts down."""
+
+    images: int = 55_000
+    validation: int = 5_000
+    one: Sequence[int] = (10, 64, 256)  # hidden sizes of work 1
+    stack: Sequence[int] = (10, 32, 128)  # of work 2
+    networks: Sequence[int] = (1, 10, 100, 1000)
+    times_images: Sequence[int] = (1, 2, 4)
+    sweep_share: int = 1  # the sweep's iterations are divided by it
+    seconds: float = 1.0  # how long a measurement lasts, about
+    rounds: int = 3
+
+
+QUICK = Sizes(5_000, 500, (10, 64), (10,), (1, 100), (1, 2), sweep_share=10, seconds=0.1, rounds=1)
+
+
+def rows(works: Sequence[int], sizes: Sizes, cells: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int) -> list[Row]:
+    """List the rows of works 1 to 4; numnist's sweeps as a whole are not made of cases, and not among them."""
+    made: list[Row] = []
+
+    def add(work: int, label: str, name: str, *, hidden: int, networks: int = 1, times: int = 1, threads: int = cores) -> None:
+        if name in names and not (name == "jax-vmap" and networks > JAX_VMAP_AT_MOST):
+            n = networks if CONTESTANTS[name].stacks else 1
+            made.append(Row(work, label, name, ((Case(name, hidden, n, sizes.images * times, threads), 1),)))
+
+    if 1 in works:
+        for h in sizes.one:
+            for name in names:
+                if not name.endswith("-vmap"):
+                    add(1, f"h = {h}", name, hidden=h)
+    if 2 in works:
+        for h in sizes.stack:
+            for name in names:
+                add(2, f"h = {h}", name, hidden=h, networks=STACK)
+    if 3 in works:
+        made.extend(_sweep_rows(sizes, cells, [name for name in names if name not in (*OURS, "torch-vmap")], cores))
+    if 4 in works:
+        for n in sizes.networks:
+            for name in ("jax-vmap", *OURS):
+                add(4, f"{n:,} networks, h = 10", name, hidden=10, networks=n)
+        for times in sizes.times_images:
+            for name in ("torch", "jax-vmap", *OURS):
+                add(4, f"{times}x the images", name, hidden=10, networks=STACK, times=times)
+        for threads in range(1, min(cores, 2) + 1):
+            for name in ("torch", "jax-vmap", *OURS):
+                add(4, f"{threads} of the threads", name, hidden=10, networks=STACK, threads=threads)
+    return made
+
+
+def _sweep_rows(sizes: Sizes, cells: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int) -> Iterator[Row]:
+    """Add up the sweep from measured iterations: job by job, or for a stack one program for each hidden size."""
+    for name in names:
+        parts = []
+        for h in dict.fromkeys(cell["hidden_size"] for cell in cells):
+            jobs = [cell for cell in cells if cell["hidden_size"] == h]
+            longest = max(cell["iterations"] for cell in jobs)
+            networks = len({(cell["learning_rate"], cell["seed"]) for cell in jobs})
+            stacks = CONTESTANTS[name].stacks
+            iterations = longest * networks if stacks else sum(cell["iterations"] for cell in jobs)
+            parts.append((Case(name, h, networks if stacks else 1, sizes.images, cores), iterations))
+        yield Row(3, f"{len(cells)} cells", name, tuple(parts))
+
+
+def gflop(case: Case) -> float:
+    """Count an iteration's useful arithmetic for one network as dense, in GFLOP: X twice, W2 three times."""
+    return 2 * case.images * case.hidden_size * (2 * 784 + 3 * 10) / 1e9

@@ -1,0 +1,130 @@
+"""One measurement, in a process of its own: `python -m benchmarks.measure <task as JSON>` prints its result as JSON.
+
+Threads and kernels are fixed before NumPy is imported, so nothing that imports it stands at the top.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.contestants import CONTESTANTS, OURS
+
+if TYPE_CHECKING:
+    from benchmarks.problem import Problem, Stepper
+
+MOST_STEPS = 50
+SQUARE = 4096  # rows and columns of the matrices that the peak is measured with
+
+
+def main() -> None:
+    """Do the task and print its result."""
+    task = json.loads(sys.argv[1])
+    todo = task.pop("task")
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[: task["threads"]])
+    pin(task["contestant"])
+    result = {"time": time_steps, "check": write_weights, "peak": peak, "sweep": sweep_whole}[todo](**task)
+    print(json.dumps(result))
+
+
+def pin(contestant: str) -> None:
+    """Fix numnist's arithmetic for numnist, and leave the peers what they choose themselves."""
+    if contestant in OURS:
+        import pipeline  # noqa: F401  (puts src on the path)
+        from numnist import numerics
+
+        numerics.pin(contestant)
+
+
+def time_steps(contestant: str, file: str, seconds: float, **size: int) -> dict[str, float]:
+    """Measure a step's ms per network after a first one, over about so many seconds, and the process's peak memory."""
+    step = _prepare(contestant, _problem(file, **size))
+    step(1)  # compiles, allocates
+    took, k = _clock(step, 1), 1
+    if took < seconds / 2:
+        k = min(MOST_STEPS, round(seconds / took))
+        took = _clock(step, k)
+    return {"ms": 1000 * took / k / size["networks"], "peak_mb": _peak_memory()}
+
+
+def write_weights(contestant: str, file: str, steps: int, out: str, **size: int) -> dict[str, float]:
+    """Write the weights that a contestant reaches; one that trains no stacks trains the networks one by one."""
+    import numpy as np
+
+    problem = _problem(file, **size)
+    if CONTESTANTS[contestant].stacks:
+        weights = _prepare(contestant, problem)(steps)
+    else:
+        networks = [_prepare(contestant, problem.alone(i))(steps) for i in range(size["networks"])]
+        weights = tuple(np.concatenate(arrays) for arrays in zip(*networks))  # type: ignore[assignment]
+    np.savez(out, *weights)
+    return {}
+
+
+def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
+    """Measure the GFLOP/s of a dense float32 product with a mode's kernel, on so many BLAS threads: the best of several."""
+    os.environ.update(OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+    import numpy as np
+
+    A, B = (np.random.default_rng(seed).random((SQUARE, SQUARE), dtype=np.float32) for seed in (0, 1))
+    out = A @ B
+    times = []
+    while sum(times) < seconds:
+        begun = time.perf_counter()
+        np.matmul(A, B, out=out)
+        times.append(time.perf_counter() - begun)
+    return {"gflops": 2 * SQUARE**3 / min(times) / 1e9}
+
+
+def sweep_whole(contestant: str, file: str, threads: int, images: int, validation: int, cells: list[Any]) -> dict[str, float]:
+    """Measure the training of a whole sweep as the train stage does it: layout, curves, validation and store included."""
+    import tempfile
+
+    import numpy as np
+
+    from numnist import config, dataset, sweep
+
+    with np.load(file) as archive:
+        pixels, labels = archive["pixels"], archive["labels"]
+    train = dataset.Part(pixels[:images], labels[:images])
+    data = dataset.Dataset("benchmark", "", train, dataset.Part(pixels[-validation:], labels[-validation:]))
+    configs = [config.parse_training(cell, "the benchmark") for cell in cells]
+    with tempfile.TemporaryDirectory() as directory:
+        begun = time.perf_counter()
+        results = [result for some in sweep.train(configs, data, sweep.open_store(Path(directory), data)) for result in some]
+        took = time.perf_counter() - begun
+    if len(results) != len(cells):
+        raise SystemExit(f"the sweep gave {len(results)} results for {len(cells)} cells")
+    return {"ms": 1000 * took, "peak_mb": _peak_memory()}
+
+
+def _problem(file: str, **size: int) -> "Problem":
+    from benchmarks import problem
+
+    return problem.load(Path(file), **size)
+
+
+def _prepare(contestant: str, problem: "Problem") -> "Stepper":
+    chosen = CONTESTANTS[contestant]
+    module = importlib.import_module(f"benchmarks.contestants.{chosen.module}")
+    return module.prepare(problem, chosen.variant)  # type: ignore[no-any-return]
+
+
+def _clock(step: "Stepper", k: int) -> float:
+    begun = time.perf_counter()
+    step(k)
+    return time.perf_counter() - begun
+
+
+def _peak_memory() -> float:
+    """Return the most memory that this process has held, in MB (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Measure numnist and its peers: `python -m benchmarks.run [--quick] [--work 1,2,3,4,5]`; `make bench` does it all.
+
+Every measurement is a process of its own. The contestants take turns, round after round.
+"""
+
+import argparse
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import ROOT, cli  # first: it puts src on the path
+
+from benchmarks import images, report
+from benchmarks.cases import QUICK, WORKS, Case, Row, Sizes, gflop, rows
+from benchmarks.contestants import CONTESTANTS, OURS, available
+from benchmarks.report import Figure
+from numnist.config import Params
+
+REFERENCE = "notebook"
+CHECK = {"images": 2_000, "hidden_size": 10, "networks": 3}
+CHECK_STEPS = 20
+TOLERANCE = 1e-4  # largest difference of a weight; the weights themselves must have moved a hundred times as far
+LONGEST = 1800  # seconds; no measurement takes so long
+CHOSEN_ELSEWHERE = ("OPENBLAS_", "OMP_", "MKL_", "NPY_", "NUMNIST_")  # settings that contestants are to make themselves
+
+
+def main() -> None:
+    """Check that all compute the same, measure, and write benchmarks/results.md and results.json."""
+    works, sizes = _options()
+    names, cores = available(), len(os.sched_getaffinity(0))
+    params = cli.params()
+    cells = _cells(params, sizes)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "images.npz"
+        origin = images.write_images(file, ROOT, params)
+        print(f"images: {origin}", flush=True)
+        agreement = check(names, file, cores)
+        table = rows(works, sizes, cells, names, cores)
+        peaks, measured = measure(table, sizes, file, cores)
+        figures = [_figure(row, measured) for row in table]
+        if 3 in works or 5 in works:
+            figures += sweeps(sizes, file, cores, cells)
+    about = {"images": origin, "machine": _machine(cores), "versions": _versions(), "agreement": agreement}
+    report.write(ROOT / "benchmarks", figures, about | {"peak_gflops": peaks})
+    print((ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8"))
+
+
+def check(names: Sequence[str], file: Path, cores: int) -> dict[str, float]:
+    """Let all train the same networks; return the largest difference of each from the float64 one, or stop the run."""
+    import numpy as np
+
+    reached: dict[str, list[np.ndarray]] = {}
+    for name in [REFERENCE, *(name for name in names if name != REFERENCE)]:
+        out = file.parent / f"{name}.npz"
+        _task("check", name, threads=cores, file=str(file), steps=CHECK_STEPS, out=str(out), **CHECK)
+        with np.load(out) as archive:
+            reached[name] = [archive[array] for array in archive.files]
+    out = file.parent / "start.npz"
+    _task("check", REFERENCE, threads=cores, file=str(file), steps=0, out=str(out), **CHECK)
+    with np.load(out) as archive:
+        moved = min(float(abs(archive[array] - end).max()) for array, end in zip(archive.files, reached[REFERENCE]))
+    if moved < 100 * TOLERANCE:
+        raise SystemExit(f"the check says nothing: some weights moved by no more than {moved:.1e} in {CHECK_STEPS} steps")
+    far = {name: max(float(abs(a - b).max()) for a, b in zip(arrays, reached[REFERENCE])) for name, arrays in reached.items()}
+    for name, difference in far.items():
+        print(f"after {CHECK_STEPS} steps {CONTESTANTS[name].title} is within {difference:.1e} of float64", flush=True)
+    if wrong := [name for name, difference in far.items() if not difference <= TOLERANCE]:
+        raise SystemExit(f"{', '.join(wrong)}: other weights than {REFERENCE}'s, by more than {TOLERANCE}; nothing was measured")
+    return far
+
+
+def measure(
+    table: Sequence[Row], sizes: Sizes, file: Path, cores: int
+) -> tuple[dict[str, float], dict[Case, list[dict[str, float]]]]:
+    """Measure the peaks, and each case that the rows need once a round; every other round goes backwards."""
+    cases = list(dict.fromkeys(case for row in table for case, _ in row.parts))
+    peaks = dict.fromkeys(OURS, 0.0)
+    measured: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
+    for number in range(sizes.rounds):
+        for mode in OURS:
+            result = _task("peak", mode, threads=cores, seconds=2 * sizes.seconds)
+            peaks[mode] = max(peaks[mode], result["gflops"])
+        for case in cases if number % 2 == 0 else reversed(cases):
+            result = _task("time", **vars(case), file=str(file), seconds=sizes.seconds)
+            measured[case].append(result)
+            print(f"round {number + 1}: {case}: {result['ms']:.2f} ms, {result['peak_mb']:.0f} MB", flush=True)
+    return peaks, measured
+
+
+def sweeps(sizes: Sizes, file: Path, cores: int, cells: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """Measure numnist's training of the whole sweep, once in each mode."""
+    figures = []
+    for mode in OURS:
+        result = _task("sweep", mode, threads=cores, file=str(file), images=sizes.images, validation=sizes.validation,
+                       cells=list(cells))  # fmt: skip
+        print(f"the sweep of {len(cells)} cells, {mode}: {result['ms'] / 1000:.1f} s", flush=True)
+        figures.append(Figure(3, f"{len(cells)} cells", mode, [result["ms"]], result["peak_mb"]))
+    return figures
+
+
+def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) -> Figure:
+    runs = [sum(factor * result["ms"] for (_, factor), result in zip(row.parts, results))
+            for results in zip(*(measured[case] for case, _ in row.parts))]  # fmt: skip
+    if len(row.parts) > 1:
+        return Figure(row.work, row.label, row.contestant, runs)
+    [(case, _)] = row.parts
+    memory = max(result["peak_mb"] for result in measured[case])
+    figure = Figure(row.work, row.label, row.contestant, runs, memory)
+    return Figure(row.work, row.label, row.contestant, runs, memory, 1000 * gflop(case) / figure.median)
+
+
+def _task(task: str, contestant: str, **details: Any) -> dict[str, float]:
+    """Run one measurement in a process of its own; its failure ends the run."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(CHOSEN_ELSEWHERE)}
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(Path(details["file"]).parent / "inductor")} if "file" in details else {}
+    command = [sys.executable, "-m", "benchmarks.measure", json.dumps({"task": task, "contestant": contestant} | details)]
+    done = subprocess.run(command, cwd=ROOT, env=environment | cache | {"JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE,
+                          timeout=LONGEST, check=False)  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{CONTESTANTS[contestant].title} failed ({task}, {details}); its error stands above")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _cells(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
+    """List the cells of the sweep in params.yaml."""
+    cells = [dict(zip(params.sweep, values)) for values in itertools.product(*params.sweep.values())]
+    return [
+        cell | {"iterations": max(1, cell["iterations"] // sizes.sweep_share), "initialization": params.initialization}
+        for cell in cells
+    ]
+
+
+def _machine(cores: int) -> dict[str, str]:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    return {"CPU": f"{model}, {cores} cores in use"}
+
+
+def _versions() -> dict[str, str]:
+    names = ("numpy", "torch", "jax", "scikit-learn")
+    return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+
+
+def _options() -> tuple[list[int], Sizes]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: to see that all runs")
+    parser.add_argument("--work", default=",".join(map(str, WORKS)), help="which works, by number (default: all)")
+    options = parser.parse_args()
+    works = [int(number) for number in options.work.split(",") if number.isdigit() and int(number) in WORKS]
+    if not works:
+        parser.error(f"--work is {options.work}; allowed: numbers out of {', '.join(map(str, WORKS))}, with commas")
+    return works, QUICK if options.quick else Sizes()
+
+
+if __name__ == "__main__":
+    main()

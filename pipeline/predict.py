@@ -1,0 +1,81 @@
+"""Read digits with a trained network: `python -m pipeline.predict picture.png [more...] [--show] [--run RUN_ID]`.
+
+Kaggle's digit-recognizer: `python -m pipeline.predict --kaggle test.csv submission.csv`.
+"""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numnist.errors import DataError
+from pipeline import ROOT, cli
+
+if TYPE_CHECKING:
+    from numnist.network import Parameters
+
+
+def main() -> None:
+    """Print what the network sees in each picture, or answer Kaggle's test.csv."""
+    arguments = _arguments()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without block characters
+    from numnist import results
+
+    network = results.read_weights(weights_of(arguments.run))
+    if arguments.kaggle:
+        answer_kaggle(network, *arguments.kaggle)
+        return
+    failed = [path for path in arguments.pictures if not read_picture(network, path, show=arguments.show)]
+    if failed:
+        raise SystemExit(1)
+
+
+def weights_of(run: str) -> Path:
+    """Return the weights file of the champion or of an MLflow run."""
+    from numnist import tracking
+
+    return tracking.connect(ROOT).weights_of(run)
+
+
+def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
+    """Print the digit in a picture and the ten probabilities, or why there are none; return whether there were."""
+    from numnist import pictures, prediction
+
+    try:
+        pixels = pictures.read(path)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    probability = prediction.probabilities(network, pixels[None])[0]
+    print(f"{path}: {probability.argmax()} ({probability.max():.1%})\n{prediction.chart(probability)}")
+    if show:
+        print(prediction.blocks(pixels))
+    return True
+
+
+def answer_kaggle(network: "Parameters", test: Path, submission: Path) -> None:
+    """Write the digit of each row of test.csv in the form that Kaggle scores."""
+    from numnist import kaggle, prediction
+
+    digits = prediction.probabilities(network, kaggle.read_test(test)).argmax(axis=1)
+    kaggle.write_submission(submission, digits)
+    print(f"{submission}: {len(digits):,} digits")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m pipeline.predict", description="Read digits with a trained network.")
+    add = parser.add_argument
+    add("pictures", nargs="*", type=Path, help="PNG or JPEG files, one digit each")
+    add("--show", action="store_true", help="draw what the network sees, 28 x 28 pixels")
+    add("--run", default="champion", metavar="RUN_ID", help="the MLflow run whose network is asked (else the champion)")
+    add("--kaggle", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="answer test.csv with submission.csv")
+    arguments = parser.parse_args()
+    if bool(arguments.pictures) == bool(arguments.kaggle):
+        parser.error("give pictures, or --kaggle test.csv submission.csv")
+    return arguments
+
+
+if __name__ == "__main__":
+    cli.run(main)

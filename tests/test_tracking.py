@@ -1,0 +1,349 @@
+"""Runs in MLflow: begun, finished, cut off and continued; the champion; the pages. Real stores, no stand-ins."""
+
+import ast
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.models import Model
+
+from numnist import served, tracking
+from numnist.config import TrainingConfig
+from numnist.errors import TrackingError
+from numnist.tracking import Tracker
+from pipeline import ROOT, ui
+
+CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.1, iterations=3, seed=0, initialization="he")
+DIGEST = "0123456789abcdef" * 4
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `finish_cell` reads of a result."""
+
+    config: TrainingConfig
+    status: str
+    curves: dict[str, np.ndarray]
+
+
+def weights_file(path: Path, bias: list[float]) -> Path:
+    """Write a network of ten hidden units: unit j sees pixel j alone, and adds ten times itself to digit j's score."""
+    parts = {"W1": np.eye(10, 784), "b1": np.zeros((10, 1)), "W2": 10 * np.eye(10), "b2": np.reshape(bias, (10, 1))}
+    np.savez(path, **{name: part.astype("float32") for name, part in parts.items()})
+    return path
+
+
+def trained(directory: Path, status: str = "finished", losses: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)) -> Trained:
+    """Write a cell's directory and return its result."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights_file(directory / "weights.npz", [0.0] * 10)
+    record = {"dataset": {"name": "mnist", "digest": DIGEST}, "iteration": 2}
+    (directory / "result.json").write_text(json.dumps(record))
+    (directory / "curves.csv").write_text("iteration,train_loss\n")
+    return Trained(CONFIG, status, {"train_loss": np.array(losses)})
+
+
+def python(*arguments: str, root: Path) -> "subprocess.Popen[str]":
+    """Start this Python with the library on its path and the store below `root`."""
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= {"PYTHONPATH": str(ROOT / "src"), "STORE": str(root)}
+    return subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+CONNECT = "import os; from pathlib import Path; from numnist import tracking; t = tracking.connect(Path(os.environ['STORE']))\n"
+
+
+@pytest.fixture(scope="session")
+def created_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int, str]]]:
+    """A store that two processes created at once, and how they ended."""
+    root = tmp_path_factory.mktemp("template")
+    both = [python("-c", CONNECT + "print(t.experiment)", root=root) for _ in range(2)]
+    outputs = [process.communicate()[0].strip() for process in both]
+    return root, list(zip((process.returncode for process in both), outputs, strict=True))
+
+
+@pytest.fixture
+def store(created_twice: tuple[Path, list[tuple[int, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with an empty store of its own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with sqlite3.connect(created_twice[0] / "mlflow.db") as template, sqlite3.connect(tmp_path / "mlflow.db") as copy:
+        template.backup(copy)
+        copy.execute("UPDATE experiments SET artifact_location = ?", [(tmp_path / "mlartifacts").as_uri()])
+    return tmp_path
+
+
+@pytest.fixture
+def tracker(store: Path) -> Tracker:
+    return tracking.connect(store)
+
+
+def disown(tracker: Tracker, run: str) -> None:
+    """Make a run look as if its process had been killed: the pid is now another process's, which began at another time."""
+    tracker.set_tags(run, {"numnist.started": "1.0"})
+
+
+def status(tracker: Tracker, run: str) -> str:
+    return str(tracker.client.get_run(run).info.status)
+
+
+def test_two_processes_that_create_the_store_at_once_both_succeed(created_twice: tuple[Path, list[tuple[int, str]]]) -> None:
+    assert created_twice[1][0][0] == 0
+    assert created_twice[1][0] == created_twice[1][1]
+
+
+def test_importing_the_module_does_not_import_mlflow(tmp_path: Path) -> None:
+    code = "import sys, numnist.tracking; print('mlflow' in sys.modules)"
+    assert python("-c", code, root=tmp_path).communicate()[0].strip() == "False"
+
+
+@pytest.mark.parametrize("below", ["", ".dvc/tmp/exps/standalone/tmp123", ".sample", ".sample/.dvc/tmp/exps/tmp1"])
+def test_copies_of_a_checkout_use_the_main_checkouts_store(tmp_path: Path, below: str) -> None:
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    assert tracking.main_checkout(tmp_path / below) == tmp_path.resolve()
+
+
+def test_a_directory_that_is_called_sample_but_lies_in_no_checkout_is_a_checkout_itself(tmp_path: Path) -> None:
+    assert tracking.main_checkout(tmp_path / ".sample" / "numnist") == tmp_path.resolve() / ".sample" / "numnist"
+
+
+def test_the_environment_names_another_store(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
+    tracking.connect(tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_killed_owners_runs_are_mended_and_continued(store: Path) -> None:
+    code = CONNECT + (
+        "from numnist.config import TrainingConfig; import os, signal\n"
+        "parent = t.begin_sweep('key', 'a sweep', {})\n"
+        "print(parent, t.begin_cell(TrainingConfig(10, 0.1, 3, 0, 'he'), 'cell', parent, {}), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    parent, cell = python("-c", code, root=store).communicate()[0].split()
+    tracker = tracking.connect(store)
+    assert [status(tracker, run) for run in (parent, cell)] == ["KILLED", "KILLED"]
+    assert tracker.begin_sweep("key", "a sweep", {}) == parent
+    assert tracker.begin_cell(CONFIG, "cell", parent, {}) == cell
+    assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
+    tracking.connect(store)  # the runs are this process's own now
+    assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
+
+
+def test_a_run_of_another_host_is_left_alone(store: Path, tracker: Tracker) -> None:
+    run = tracker.begin_sweep("key", "a sweep", {})
+    disown(tracker, run)
+    tracker.set_tags(run, {"numnist.host": "another"})
+    tracking.connect(store)
+    assert status(tracker, run) == "RUNNING"
+    assert tracker.begin_sweep("key", "a sweep", {}) != run
+
+
+@pytest.mark.parametrize(("ended_as", "continued"), [("KILLED", True), ("FAILED", True), ("FINISHED", False)])
+def test_a_sweep_that_was_cut_off_keeps_its_parent_run(tracker: Tracker, ended_as: str, continued: bool) -> None:
+    first = tracker.begin_sweep("key", "a sweep", {"a": "1"})
+    tracker.end(first, ended_as)
+    second = tracker.begin_sweep("key", "a sweep", {"a": "2"})
+    assert (second == first) is continued
+    run = tracker.client.get_run(second)
+    assert (run.info.status, run.data.tags["a"]) == ("RUNNING", "2")
+
+
+def test_a_sweep_at_work_in_a_live_process_is_not_taken_over(tracker: Tracker) -> None:
+    assert tracker.begin_sweep("key", "a sweep", {}) != tracker.begin_sweep("key", "a sweep", {})
+
+
+def test_a_cell_of_another_sweep_is_not_continued(tracker: Tracker) -> None:
+    first, second = (tracker.begin_sweep(key, "a sweep", {}) for key in "ab")
+    cell = tracker.begin_cell(CONFIG, "cell", first, {})
+    disown(tracker, cell)
+    assert tracker.begin_cell(CONFIG, "cell", second, {}) != cell
+    assert tracker.begin_cell(CONFIG, "cell", None, {}) != cell
+
+
+def test_a_finished_cell_holds_config_curves_data_set_and_files(tracker: Tracker, tmp_path: Path) -> None:
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    run_id = tracker.begin_cell(CONFIG, "cell", parent, {"colour": "blue"})
+    tracker.finish_cell(run_id, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+    run = tracker.client.get_run(run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", CONFIG.name)
+    assert run.data.params["hidden_size"] == "10" and run.data.params["learning_rate"] == "0.1"
+    assert run.data.tags["mlflow.parentRunId"] == parent and run.data.tags["colour"] == "blue"
+    assert run.data.metrics == {"train_loss": 0.25}
+    history = tracker.client.get_metric_history(run_id, "train_loss")
+    assert sorted((point.step, point.value) for point in history) == [(0, 2.0), (1, 1.0), (2, 0.5), (3, 0.25)]
+    [used] = run.inputs.dataset_inputs
+    assert used.dataset.name == "mnist" and DIGEST.startswith(used.dataset.digest)
+    assert {item.path for item in tracker.client.list_artifacts(run_id)} == {"curves.csv", "result.json", "weights.npz"}
+
+
+def test_logging_a_cell_twice_adds_no_points(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_cell(CONFIG, "cell", None, {})
+    for _ in range(2):
+        tracker.finish_cell(run, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+    assert len(tracker.client.get_metric_history(run, "train_loss")) == 4
+
+
+def test_a_diverged_cell_fails_with_its_iteration_and_no_number_that_is_none(tracker: Tracker, tmp_path: Path) -> None:
+    run_id = tracker.begin_cell(CONFIG, "cell", None, {})
+    result = trained(tmp_path / "cell", "diverged", (2.0, np.inf, np.nan))
+    tracker.finish_cell(run_id, result, tmp_path / "cell")  # type: ignore[arg-type]
+    run = tracker.client.get_run(run_id)
+    assert (run.info.status, run.data.tags["diverged"]) == ("FAILED", "2")
+    assert [point.value for point in tracker.client.get_metric_history(run_id, "train_loss")] == [2.0]
+
+
+def test_numbers_that_are_not_finite_are_left_out(tracker: Tracker) -> None:
+    run = tracker.begin_cell(CONFIG, "cell", None, {})
+    tracker.log_metrics(run, {"a": 0.5, "b": float("nan"), "c": float("inf")})
+    assert tracker.client.get_run(run).data.metrics == {"a": 0.5}
+
+
+@pytest.mark.parametrize("length", [1, 2, 1000, 1001, 2500, 1_000_001])
+def test_a_long_curve_is_thinned_evenly_and_keeps_its_end(length: int) -> None:
+    steps = tracking._steps(length)
+    assert steps[-1] == length - 1 and 0 <= steps[0] < steps.step
+    assert len(steps) == length if length <= 1000 else 500 < len(steps) <= 1000
+
+
+def test_finished_cells_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    runs = {key: tracker.begin_cell(CONFIG, key, parent, {}) for key in ("done", "diverged", "raised", "killed", "at work")}
+    tracker.begin_cell(CONFIG, "of another", None, {})
+    for key, ended_as in (("done", "finished"), ("diverged", "diverged")):
+        tracker.finish_cell(runs[key], trained(tmp_path / key, ended_as), tmp_path / key)  # type: ignore[arg-type]
+    tracker.end(runs["raised"], "FAILED")
+    tracker.end(runs["killed"], "KILLED")
+    assert tracker.finished_cells(parent) == {"done", "diverged"}
+
+
+def test_files_are_stored_under_the_directories_named(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_sweep("key", "a sweep", {})
+    (tmp_path / "a.html").write_text("a")
+    tracker.log_files(run, {"": [tmp_path / "a.html"], "report": [tmp_path / "a.html"]})
+    assert {item.path for item in tracker.client.list_artifacts(run)} == {"a.html", "report"}
+
+
+def test_the_link_shows_the_newest_sweeps_cells(tracker: Tracker) -> None:
+    tracker.begin_sweep("old", "a sweep", {})
+    newest = tracker.begin_sweep("new", "a sweep", {})
+    tracker.begin_cell(CONFIG, "cell", newest, {})
+    link = tracker.sweep_link()
+    assert link.startswith(f"#/experiments/{tracker.experiment}/runs?") and newest in link and " " not in link
+
+
+def test_the_champions_alias_moves_only_with_the_weights_or_the_data(tracker: Tracker, tmp_path: Path) -> None:
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    one, two = (weights_file(tmp_path / f"{name}.npz", [name] * 10) for name in (1, 2))
+    tags = {tracking.DATA: "a"}
+    uris = [tracker.register_champion(weights, {"validation.accuracy": 0.9}, data, parent)
+            for weights, data in ((one, tags), (one, tags), (two, tags), (two, {tracking.DATA: "b"}))]
+    assert uris == [f"models:/numnist/{version}" for version in (1, 1, 2, 3)]
+    champion = tracker.client.get_model_version_by_alias("numnist", "champion")
+    assert (str(champion.version), champion.tags["validation.accuracy"], champion.run_id) == ("3", "0.9", parent)
+
+
+def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tracker: Tracker, tmp_path: Path) -> None:
+    tracker.register_champion(weights_file(tmp_path / "weights.npz", [0.0] * 10), {}, {}, None)
+    directory = Path(mlflow.artifacts.download_artifacts(
+        artifact_uri=tracker.client.get_model_version_download_uri("numnist", "1"), dst_path=str(tmp_path / "model")))
+    found = {path.name for path in directory.rglob("*") if path.is_file()}
+    assert found == {"MLmodel", "served.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
+    assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
+    images = np.zeros((2, 784), "float32")
+    images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0
+    answer = mlflow.pyfunc.load_model(str(directory)).predict(images)
+    assert list(answer["digit"]) == [3, 7]
+    expected = np.exp(10) / (np.exp(10) + 9)
+    assert answer["probabilities"][0][3] == pytest.approx(expected) and len(answer["probabilities"][1]) == 10
+
+
+def test_the_models_file_needs_nothing_of_ours() -> None:
+    tree = ast.parse((ROOT / "src" / "numnist" / "served.py").read_text())
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert modules == {"typing", "numpy", "pandas", "mlflow.models", "mlflow.pyfunc.model"}
+
+
+@pytest.mark.parametrize(("pixels", "reason"), [
+    (np.zeros((1, 783)), "shape"), (np.zeros(784), "shape"), (np.full((1, 784), "a"), "type"),
+    (np.full((1, 784), np.nan), "NaN"), (np.full((1, 784), 256.0), "256"), (np.full((1, 784), -1.0), "-1"),
+    (np.full((1, 784), 0.5), "multiply by 255"),
+])
+def test_what_is_not_pixels_is_refused_with_the_reason(pixels: np.ndarray, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        served.check(pixels)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((0, 784)), np.zeros((2, 784), "uint8"), np.full((1, 784), 255.0)])
+def test_pixels_from_0_to_255_are_taken_whatever_their_number_type(pixels: np.ndarray) -> None:
+    assert served.check(pixels).dtype == np.float32
+
+
+def test_a_database_that_another_process_keeps_locked_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(store / "mlflow.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TrackingError, match=r"mlflow\.db.*locked"):
+        tracking.connect(store)
+    other.close()
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_text("no database, but a long enough text to be one" * 100)
+    with pytest.raises(TrackingError, match="not a database"):
+        tracking.connect(tmp_path)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_that_is_down_is_an_error_that_keeps_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match="127.0.0.1") as caught:
+        tracking.connect(tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_port_that_is_taken_is_an_error_with_the_way_out(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(sys, "argv", ["ui", "--port", str(taken.getsockname()[1])])
+        with pytest.raises(TrackingError, match="--port"):
+            ui.main()
+
+
+def test_the_pages_refuse_foreign_names_and_end_with_ctrl_c(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}"}
+    command = [sys.executable, "-m", "pipeline.ui", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        printed = next(line for line in process.stdout or () if "http" in line)
+        assert printed.strip().startswith(f"http://127.0.0.1:{port}/#/experiments/")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+            assert page.status == 200
+        for name in ("evil.example", "10.evil.example", f"evil.example:{port}"):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": name}), timeout=10)
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
