@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +61,10 @@ def curves(iterations, end, rng):
     return np.stack([2.3 - 2 * accuracy, accuracy, 2.35 - 2 * accuracy, accuracy], axis=1)
 
 
-def make_runs(root, *, name="mnist", diverged=None):
+def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (10, 20), (0, 1))):
     """All that the report reads, of a small sweep whose accuracies grow with hidden size, rate and iterations."""
     rng, part = np.random.default_rng(1), digits(60)
-    for h, rate, iterations, seed in [
-        (h, r, k, s) for h in (6, 12) for r in (0.1, 0.5) for k in (10, 20) for s in (0, 1)
-    ]:
+    for h, rate, iterations, seed in product(*axes):
         cell = TrainingConfig(h, rate, iterations, seed, "he")
         p = network.initialize(h, rng=np.random.default_rng(seed))
         state = State(p, curves(iterations, 0.4 + h / 40 + rate / 4 + iterations / 200, rng))
@@ -151,9 +150,10 @@ def test_the_sample_is_said_to_be_no_mnist_in_the_first_words(tmp_path):
 def test_the_winner_stands_first_in_the_table_with_its_mean_over_seeds(root, page):
     sweep = results.read_table(root / "sweep.csv")
     cells = sweep[(sweep.hidden_size == 12) & (sweep.learning_rate == 0.5) & (sweep.iterations == 20)]
-    rank, size, rate, iterations, seeds, mean, *_ = page.first
+    rank, size, rate, iterations, mean, lowest, highest, seeds, *_ = page.first
     assert (rank, size, rate, iterations, seeds) == ("1", "12", "0.5", "20", "2")
-    assert mean == f"{cells.validation_accuracy.mean():.2%}"
+    accuracies = cells.validation_accuracy
+    assert (mean, lowest, highest) == tuple(f"{x:.2%}" for x in (accuracies.mean(), accuracies.min(), accuracies.max()))
 
 
 def test_the_test_accuracy_stands_in_the_summary_with_its_interval(root, page):
@@ -193,6 +193,18 @@ def test_a_missing_table_is_an_error_that_names_it(tmp_path):
     (tmp_path / "reports" / "tables" / "per_class.csv").unlink()
     with pytest.raises(DataError, match=r"per_class\.csv"):
         rendered(tmp_path)
+
+
+def test_a_sweep_of_one_cell_gives_a_page_without_a_runner_up(tmp_path):
+    make_runs(tmp_path, axes=((6,), (0.1,), (1,), (3,)))
+    page = Page(rendered(tmp_path))
+    assert page.first[:4] == ["1", "6", "0.1", "1"]
+    assert "There is no runner-up of another size or rate to compare with." in page.text
+
+
+def test_more_rates_than_colours_still_give_a_page(tmp_path):
+    make_runs(tmp_path, axes=((6,), [0.1 * k for k in range(1, 10)], (5,), (0,)))
+    assert rendered(tmp_path).count("<polyline") == 9 * 3  # validation error, and both losses
 
 
 def decoded(uri):

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 Array = np.ndarray
+COLOURS = 6  # of the style sheet; with more lines they repeat
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def curves(
     for line in lines:
         across = np.concatenate([line.x, line.x[::-1]])
         around = np.concatenate([line.low, line.high[::-1]])
-        parts.append(_tag("polygon", points=_points(frame, across, around), class_=f"band c{line.colour}"))
+        parts.append(_tag("polygon", points=_points(frame, across, around), class_=f"band c{line.colour % COLOURS}"))
     for line in lines:
-        style = f"line c{line.colour}" + (" dashed" if line.dashed else "")
+        style = f"line c{line.colour % COLOURS}" + (" dashed" if line.dashed else "")
         parts.append(_tag("polyline", points=_points(frame, line.x, line.middle), class_=style))
     parts.append(_text(frame.left, 14, title, "title", "start"))
     return _svg(346, 246, f"{title}: {y_title} over {x_title}", parts)

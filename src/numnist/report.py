@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from numnist import files, plots, png
+from numnist import figures, files, plots, png
 from numnist.config import Params
 from numnist.results import FINISHED, read_table
 
@@ -84,6 +84,7 @@ def render(material: Material) -> str:
         params=material.params,
         fingerprint=material.fingerprint,
         rates=axes["learning_rate"],
+        colours=figures.COLOURS,
         configurations=_configurations(tables["leaderboard"], sweep),
         cells=_records(sweep),
         missing=_records(tables["missing"]),
@@ -141,7 +142,8 @@ def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Return a table's rows, None where there is no value."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows
 
 
 def _digits(pictures: dict[str, Array], kind: str) -> list[dict[str, Any]]:
