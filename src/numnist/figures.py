@@ -237,7 +237,7 @@ def _field(cell: Cell, x: float, y: float, width: float, height: float) -> Marku
         field, ink = _tag("rect", **shape, class_="empty"), "none"
     else:
         field = _tag("rect", **shape, class_="field", style=f"--shade:{100 * cell.shade:.0f}%")
-        ink = "value high" if cell.shade > 0.5 else "value low"
+        ink = "value high" if cell.shade > 0.56 else "value low"
     hint = _tag("title", escape(cell.hint)) if cell.hint else Markup("")
     return _tag("g", hint + field + _text(x + (width - 1) / 2, y + height / 2 + 4, cell.text, ink, "middle"))
 

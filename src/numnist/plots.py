@@ -111,7 +111,7 @@ def confusion(counts: Array) -> Markup:
 
     def cell(label: int, predicted: int) -> Cell:
         count = int(counts[label, predicted])
-        hint = f"{count:,} images of {label} read as {predicted}"
+        hint = f"{label} read as {predicted}: {count:,}"
         right = label == predicted
         return Cell(str(count) if count or right else "·", 0 if right else math.sqrt(count / most), right, hint)
 
