@@ -5,9 +5,16 @@ from pipeline import ROOT, cli
 
 def main() -> None:
     """Write reports/index.html."""
-    from numnist import files, report
+    from numnist import files, report, tracking
 
-    files.write_text(ROOT / "reports" / "index.html", report.render(report.read(ROOT, cli.params())))
+    page = ROOT / "reports" / "index.html"
+    files.write_text(page, report.render(report.read(ROOT, cli.params())))
+    tracker = tracking.connect(ROOT)
+    if parent := tracker.newest_sweep():
+        tables = sorted((ROOT / "reports" / "tables").glob("*.csv"))
+        tracker.log_files(
+            parent, {"report": [page, ROOT / "reports" / "metrics.json", ROOT / "sweep.csv"], "report/tables": tables}
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Train a network, or with -m a sweep of them: configuration in; weights, curves, results and tracked runs out."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from numnist.errors import ConfigError
 from pipeline import ROOT, cli, overrides
 
 OmegaConf.register_new_resolver("choices", overrides.choices)
@@ -25,10 +28,13 @@ def job(config: DictConfig) -> float:
 def main() -> None:
     """Check the command line and params.yaml, let Hydra run the jobs, and close what they opened."""
     overrides.check(sys.argv[1:], cli.params())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let failures through to cli.run, which tells them
     status = "FAILED"
     try:
         job()
         status = "FINISHED"
+    except HydraException as error:
+        raise ConfigError(f"the configuration cannot be composed: {error}") from None
     except (KeyboardInterrupt, SystemExit) as ending:
         killed = isinstance(ending, KeyboardInterrupt) or ending.code == cli.TERMINATED
         status = "KILLED" if killed else "FAILED"

@@ -132,7 +132,7 @@ def _download(url: str, out: IO[bytes], limits: Limits) -> None:
             while chunk := answer.raw.read1(_CHUNK, decode_content=False):
                 out.write(chunk)
                 progress.update(len(chunk))
-                if progress.n > idx.MAX_BYTES:
+                if out.tell() > idx.MAX_BYTES:
                     raise _Refused(f"the answer is longer than {idx.MAX_BYTES:,} bytes")
                 if time.monotonic() > deadline:
                     raise _Refused(f"not finished after {limits.total:g} s")

@@ -86,7 +86,7 @@ def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, 
     """
     import numpy as np
 
-    arrays = _read_archive(path, sorted(expected))
+    arrays = _read_archive(path, list(expected))
     for name, (dtype, shape) in expected.items():
         array = arrays[name]
         if not isinstance(array, np.ndarray):  # what NumPy makes of a member without an array's header
@@ -105,8 +105,8 @@ def _read_archive(path: Path, names: list[str]) -> dict[str, Any]:
 
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if sorted(archive.files) != names:
-                raise DataError(f"{path}: arrays: expected {names}, got {sorted(archive.files)}")
+            if sorted(archive.files) != sorted(names):
+                raise DataError(f"{path}: arrays: expected {names}, got {archive.files}")
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
                 raise DataError(f"{path}: expected arrays that are not compressed; delete it and run again")
             return {name: archive[name] for name in names}

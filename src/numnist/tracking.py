@@ -26,7 +26,7 @@ from filelock import FileLock
 
 from numnist import files
 from numnist.config import TrainingConfig
-from numnist.errors import TrackingError
+from numnist.errors import DataError, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -164,11 +164,27 @@ class Tracker:
                 self.client.set_registered_model_alias(MODEL, "champion", version.version)
             return f"models:/{MODEL}/{version.version}"
 
+    def newest_sweep(self) -> str | None:
+        """Return the parent run of the sweep that was begun last."""
+        with _telling(self.uri, "find the newest sweep"):
+            return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` LIKE '%'")), None)
+
+    def weights_of(self, run: str) -> Path:
+        """Return the weights file of a run, or of the registered model's `champion`; DataError where it has none."""
+        with _telling(self.uri, f"find the weights of {run}"):
+            from mlflow.artifacts import download_artifacts
+
+            if run != "champion":
+                return Path(download_artifacts(run_id=run, artifact_path="weights.npz", tracking_uri=self.uri))
+            version = self._champion()
+            if version is None:
+                raise DataError("there is no champion yet; `make run` trains and registers one")
+            return Path(download_artifacts(f"{version.source}/artifacts/weights.npz", tracking_uri=self.uri))
+
     def sweep_link(self) -> str:
         """Return the part of the UI's address, from # on, that shows the newest sweep's curves."""
-        with _telling(self.uri, "find the newest sweep"):
-            newest = self._search(f"tags.`{SWEEP}` LIKE '%'")[:1]
-        children = f"tags.`{_PARENT}` = '{newest[0].info.run_id}'" if newest else ""
+        newest = self.newest_sweep()
+        children = f"tags.`{_PARENT}` = '{newest}'" if newest else ""
         view = {
             "workflowType": "machine_learning",
             "compareRunsMode": "CHART",

@@ -4,29 +4,52 @@ Training leaves its results in the store of cells; the job that Hydra then runs 
 same whichever launcher runs it, and this one only sees to it that the work is done together.
 """
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from numnist.config import TRAINING_RANGES
+
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class StackedConfig:
+class LauncherConfig:
     """The configuration group entry `hydra/launcher=stacked`."""
 
     _target_: str = "hydra_plugins.stacked_launcher.launcher.StackedLauncher"
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedConfig)
+@dataclass
+class SweeperConfig:
+    """The configuration group entry `hydra/sweeper=stacked`."""
+
+    _target_: str = "hydra_plugins.stacked_launcher.launcher.StackedSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=LauncherConfig)
+ConfigStore.instance().store(group="hydra/sweeper", name="stacked", node=SweeperConfig)
+
+
+class StackedSweeper(BasicSweeper):
+    """Hydra's own sweeper, but for composing every job only to see that it can be: the launcher composes them all."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Leave it to the launcher, which checks every job before it trains the first."""
 
 
 class StackedLauncher(Launcher):
@@ -43,8 +66,7 @@ class StackedLauncher(Launcher):
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        jobs = [self._compose(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
+        jobs = self._compose(job_overrides, initial_job_idx)
         cells = [cell_of(values_of(job)) for job in jobs]
         one = session()
         one.begin_sweep(cells)
@@ -59,20 +81,41 @@ class StackedLauncher(Launcher):
         for output, table in {(job.output, job.table) for job in jobs}:
             results.write_table(Path(table), Path(output))
         if failed := [cells[i].name for i, job in returned.items() if job.status != JobStatus.COMPLETED]:
-            log.error(
-                "%d of %d cells failed: %s; the same command trains just these again",
-                len(failed),
-                len(jobs),
-                ", ".join(failed),
-            )
+            log.error("%d of %d cells failed: %s; the same command trains just these again",
+                      len(failed), len(jobs), ", ".join(sorted(failed)))  # fmt: skip
         return [returned[i] for i in range(len(jobs))]
 
-    def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:
-        job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(job):
-            job.hydra.job.id = f"job_{number}"
-            job.hydra.job.num = number
-        return job
+    def _compose(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[DictConfig]:
+        """Compose every job; those that set the same plain keys as the first of their kind are copies of it.
+
+        Setting a key to a plain value is all that an override without a group does, and a copy is ten times as fast
+        as Hydra's composition.
+        """
+        composed: dict[tuple[str, ...], DictConfig] = {}
+        jobs = []
+        parser = OverridesParser.create()
+        for number, overrides in enumerate(job_overrides, first):
+            parsed = parser.parse_overrides(list(overrides))
+            kind = tuple(one.key_or_group if self._is_plain(one) else str(one.input_line) for one in parsed)
+            if kind not in composed:
+                composed[kind] = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            job = copy.deepcopy(composed[kind])
+            with open_dict(job):
+                for one in filter(self._is_plain, parsed):
+                    job[one.key_or_group] = one.value()
+                job.hydra.overrides.task = list(overrides)
+                job.hydra.job.override_dirname = ",".join(overrides)
+                job.hydra.job.id = f"job_{number}"
+                job.hydra.job.num = number
+            jobs.append(job)
+        return jobs
+
+    def _is_plain(self, override: Override) -> bool:
+        """Whether an override sets a top-level key to a number or a word."""
+        key = override.key_or_group
+        if override.is_add() or override.is_delete() or key not in self.config:
+            return False
+        return not OmegaConf.is_config(self.config[key]) and not OmegaConf.is_interpolation(self.config, key)
 
     def _run(self, job: DictConfig) -> JobReturn:
         returned = run_job(
@@ -87,6 +130,5 @@ class StackedLauncher(Launcher):
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:
-    """Return what a job's configuration says besides Hydra's own settings, as plain values."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "output", "table")])
-    return OmegaConf.to_container(own, resolve=True)  # type: ignore[return-value]
+    """Return what decides a job's cell, as plain values."""
+    return {name: config[name] for name in (*TRAINING_RANGES, "numerics")} | {"data": dict(config.data)}

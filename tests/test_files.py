@@ -1,0 +1,65 @@
+"""Files are written whole or not at all, and the same content gives the same bytes."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numnist import files
+from numnist.errors import DataError
+
+
+def test_sha256_is_the_published_one_of_abc(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write_text(tmp_path / "file", "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_text(tmp_path / "file", "new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".partial-abc", "kept"):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        (tmp_path / "deep" / name).write_bytes(b"")
+    files.remove_partial(tmp_path)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["kept"]
+
+
+def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("one", "two"):
+        files.save_arrays(tmp_path / name, {"x": np.arange(6, dtype=np.float32), "y": np.ones((2, 2), np.uint8)})
+        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_arrays_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
+    files.save_arrays(tmp_path / "a.npz", {"z": np.zeros(1), "a": np.zeros(2)})
+    assert list(files.load_arrays(tmp_path / "a.npz", {"z": ("float64", (1,)), "a": ("float64", (2,))})) == ["z", "a"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[" * 100_000])
+def test_json_that_cannot_be_read_is_a_data_error_with_its_path(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.json"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_json_does_not_take_a_number_that_is_not_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
