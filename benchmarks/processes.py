@@ -29,7 +29,7 @@ def task(directory: Path, name: str, contestant: str, **details: Any) -> dict[st
     environment = _environment() | settings
     done = subprocess.run(command, cwd=directory, env=environment, stdout=subprocess.PIPE, timeout=LONGEST, check=False)
     if done.returncode:
-        raise SystemExit(f"{CONTESTANTS[contestant].title} failed ({name}, {details}); its error stands above")
+        raise SystemExit(f"{CONTESTANTS[contestant].title} failed (task {name}); its error stands above")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 

@@ -15,9 +15,9 @@ NOTES = {
     "peers do not.",
     2: "Who trains no stacks trains one network after another: the figure is that of one network.",
     3: "numnist: all cells trained by the train stage's code, with layout, curves, validation images and store. Peers: "
-    "their time for an iteration at each hidden size, measured over about a second (at most 50 iterations) in each round, "
-    "times the iterations of all jobs, one after another; start-up, compilation, curves and validation are left out. JAX vmap: one program for each hidden size, every "
-    "network in it trained once, for the most iterations.",
+    "their time for an iteration at each hidden size, measured over about a second (at most 50 iterations) in each "
+    "round, times the iterations of all jobs, one after another; start-up, compilation, curves and validation are left "
+    "out. JAX vmap: one program for each hidden size, every network in it trained once, for the most iterations.",
     4: "h = 10; images and threads grow with a stack of 12, or one network for PyTorch. JAX vmap is left out at 1,000 "
     "networks: each of its arrays for the first layer would take 2.2 GB.",
     5: "The project's own commands in a fresh clone. `dvc repro` with all cells in the store of cells takes everything "
