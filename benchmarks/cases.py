@@ -43,7 +43,7 @@ class Sizes:
     """How much is measured; what `--quick` cuts down."""
 
     images: int = 55_000
-    validation: int = 5_000
+    with_validation: int = 60_000  # of work 3, where numnist measures validation images too
     one: Sequence[int] = (10, 64, 256)  # hidden sizes of work 1
     stack: Sequence[int] = (10, 32, 128)  # of work 2
     networks: Sequence[int] = (1, 10, 100, 1000)
@@ -51,16 +51,21 @@ class Sizes:
     sweep_share: int = 1  # the sweep's iterations are divided by it
     seconds: float = 1.0  # how long a measurement lasts, about
     rounds: int = 3
+    seeds: int = 100  # of work 5's sweep of many cells, ten for each
 
 
-QUICK = Sizes(5_000, 500, (10, 64), (10,), (1, 100), (1, 2), sweep_share=10, seconds=0.1, rounds=1)
+QUICK = Sizes(5_000, 5_500, (10, 64), (10,), (1, 100), (1, 2), sweep_share=10, seconds=0.1, rounds=1, seeds=5)
 
 
-def rows(works: Sequence[int], sizes: Sizes, cells: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int) -> list[Row]:
+def rows(
+    works: Sequence[int], sizes: Sizes, cells: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int
+) -> list[Row]:
     """List the rows of works 1 to 4; numnist's sweeps as a whole are not made of cases, and not among them."""
     made: list[Row] = []
 
-    def add(work: int, label: str, name: str, *, hidden: int, networks: int = 1, times: int = 1, threads: int = cores) -> None:
+    def add(
+        work: int, label: str, name: str, *, hidden: int, networks: int = 1, times: int = 1, threads: int = cores
+    ) -> None:
         if name in names and not (name == "jax-vmap" and networks > JAX_VMAP_AT_MOST):
             n = networks if CONTESTANTS[name].stacks else 1
             made.append(Row(work, label, name, ((Case(name, hidden, n, sizes.images * times, threads), 1),)))
@@ -79,13 +84,20 @@ def rows(works: Sequence[int], sizes: Sizes, cells: Sequence[Mapping[str, Any]],
     if 4 in works:
         for n in sizes.networks:
             for name in ("jax-vmap", *OURS):
-                add(4, f"{n:,} networks, h = 10", name, hidden=10, networks=n)
+                add(4, f"{n:,} networks" if n > 1 else "1 network", name, hidden=10, networks=n)
         for times in sizes.times_images:
             for name in ("torch", "jax-vmap", *OURS):
                 add(4, f"{times}x the images", name, hidden=10, networks=STACK, times=times)
         for threads in range(1, min(cores, 2) + 1):
             for name in ("torch", "jax-vmap", *OURS):
-                add(4, f"{threads} of the threads", name, hidden=10, networks=STACK, threads=threads)
+                add(
+                    4,
+                    f"{threads} threads" if threads > 1 else "1 thread",
+                    name,
+                    hidden=10,
+                    networks=STACK,
+                    threads=threads,
+                )
     return made
 
 

@@ -23,8 +23,8 @@ def write_images(path: Path, root: Path, params: Params) -> str:
         (pixels, labels), origin = _mnist(root, params)
     except (NumnistError, OSError) as error:
         pixels, labels = synthetic(60_000)
-        origin = ("**synthetic images** of MNIST's size, share of blank pixels and blank borders, since MNIST could not "
-                  f"be reached ({str(error).splitlines()[0]})")  # fmt: skip
+        origin = ("**synthetic images** of MNIST's size, share of blank pixels and blank borders, since MNIST could "
+                  f"not be reached ({str(error).splitlines()[0]})")  # fmt: skip
     np.savez(path, pixels=pixels, labels=labels)
     return origin
 

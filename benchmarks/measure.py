@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,15 @@ def main() -> None:
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cores)[: task["threads"]])
     pin(task["contestant"])
-    result = {"time": time_steps, "check": write_weights, "peak": peak, "sweep": sweep_whole}[todo](**task)
-    print(json.dumps(result))
+    tasks: dict[str, Callable[..., dict[str, float]]] = {
+        "time": time_steps, "check": write_weights, "peak": peak, "sweep": sweep_whole, "track": track
+    }  # fmt: skip
+    print(json.dumps(tasks[todo](**task)))
 
 
 def pin(contestant: str) -> None:
     """Fix numnist's arithmetic for numnist, and leave the peers what they choose themselves."""
     if contestant in OURS:
-        import pipeline  # noqa: F401  (puts src on the path)
         from numnist import numerics
 
         numerics.pin(contestant)
@@ -66,13 +68,13 @@ def write_weights(contestant: str, file: str, steps: int, out: str, **size: int)
 
 
 def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
-    """Measure the GFLOP/s of a dense float32 product with a mode's kernel, on so many BLAS threads: the best of several."""
+    """Measure the GFLOP/s of a dense float32 product with a mode's kernel on all threads: the best of several."""
     os.environ.update(OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
     import numpy as np
 
     A, B = (np.random.default_rng(seed).random((SQUARE, SQUARE), dtype=np.float32) for seed in (0, 1))
     out = A @ B
-    times = []
+    times: list[float] = []
     while sum(times) < seconds:
         begun = time.perf_counter()
         np.matmul(A, B, out=out)
@@ -80,26 +82,36 @@ def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
     return {"gflops": 2 * SQUARE**3 / min(times) / 1e9}
 
 
-def sweep_whole(contestant: str, file: str, threads: int, images: int, validation: int, cells: list[Any]) -> dict[str, float]:
-    """Measure the training of a whole sweep as the train stage does it: layout, curves, validation and store included."""
-    import tempfile
-
-    import numpy as np
-
+def sweep_whole(contestant: str, threads: int, cells: list[Any]) -> dict[str, float]:
+    """Measure the training of a whole sweep as the train stage does it, layout, curves and store included."""
     from numnist import config, dataset, sweep
+    from pipeline import ROOT
 
-    with np.load(file) as archive:
-        pixels, labels = archive["pixels"], archive["labels"]
-    train = dataset.Part(pixels[:images], labels[:images])
-    data = dataset.Dataset("benchmark", "", train, dataset.Part(pixels[-validation:], labels[-validation:]))
     configs = [config.parse_training(cell, "the benchmark") for cell in cells]
-    with tempfile.TemporaryDirectory() as directory:
-        begun = time.perf_counter()
-        results = [result for some in sweep.train(configs, data, sweep.open_store(Path(directory), data)) for result in some]
-        took = time.perf_counter() - begun
-    if len(results) != len(cells):
-        raise SystemExit(f"the sweep gave {len(results)} results for {len(cells)} cells")
+    data = dataset.load(ROOT / "data" / "processed")
+    begun = time.perf_counter()
+    done = [result for some in sweep.train(configs, data, sweep.open_store(ROOT / ".cells", data)) for result in some]
+    took = time.perf_counter() - begun
+    if len(done) != len(cells):
+        raise SystemExit(f"the sweep gave {len(done)} results for {len(cells)} cells")
     return {"ms": 1000 * took, "peak_mb": _peak_memory()}
+
+
+def track(contestant: str, threads: int, cells: list[Any]) -> dict[str, float]:
+    """Measure what it costs to track one of the cells that `sweep_whole` trained."""
+    from numnist import config, dataset, sweep, tracking
+    from pipeline import ROOT
+
+    configs = [config.parse_training(cell, "the benchmark") for cell in cells]
+    data = dataset.load(ROOT / "data" / "processed")
+    [results] = sweep.train(configs, data, sweep.open_store(ROOT / ".cells", data))
+    tracker = tracking.connect(ROOT)
+    parent = tracker.begin_sweep("benchmark", "benchmark", {})
+    begun = time.perf_counter()
+    for result in results:
+        run = tracker.begin_cell(result.config, result.key, parent, {})
+        tracker.finish_cell(run, result, ROOT / "runs" / result.config.name)
+    return {"ms": 1000 * (time.perf_counter() - begun) / len(results)}
 
 
 def _problem(file: str, **size: int) -> "Problem":
@@ -111,7 +123,7 @@ def _problem(file: str, **size: int) -> "Problem":
 def _prepare(contestant: str, problem: "Problem") -> "Stepper":
     chosen = CONTESTANTS[contestant]
     module = importlib.import_module(f"benchmarks.contestants.{chosen.module}")
-    return module.prepare(problem, chosen.variant)  # type: ignore[no-any-return]
+    return module.prepare(problem, chosen.variant)
 
 
 def _clock(step: "Stepper", k: int) -> float:

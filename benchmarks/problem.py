@@ -8,7 +8,9 @@ import numpy as np
 
 PIXELS, CLASSES = 784, 10
 
-Weights = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # W1 (n, h, 784), b1 (n, h, 1), W2 (n, 10, h), b2 (n, 10, 1)
+Weights = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray
+]  # W1 (n, h, 784), b1 (n, h, 1), W2 (n, 10, h), b2 (n, 10, 1)
 Stepper = Callable[[int], Weights]  # takes k more steps of full-batch descent, returns the weights
 
 

@@ -11,16 +11,19 @@ from benchmarks.cases import WORKS
 from benchmarks.contestants import CONTESTANTS, OURS
 
 NOTES = {
-    1: "Every contestant uses all cores, as it does by itself. numnist also measures loss and accuracy on the way; "
-       "the peers do not.",
+    1: "Every contestant uses all cores, as it does by itself. numnist also measures loss and accuracy on the way; the "
+    "peers do not.",
     2: "Who trains no stacks trains one network after another: the figure is that of one network.",
-    3: "numnist: every cell trained by the train stage's code, layout, curves, validation images and store included. Peers: the "
-       "figures for one iteration at each hidden size, times the iterations of all jobs, one job after another; start-up, compilation, "
-       "curves and validation left out. JAX vmap: one program for each hidden size, its networks trained once for the most iterations.",
-    4: "Networks, images and threads each grow alone. JAX vmap is left out at 1,000 networks, where each of its "
-       "arrays for the first layer would take 2.2 GB.",
-    5: "The project's own commands in a fresh clone.",
-}  # fmt: skip
+    3: "numnist: all cells trained by the train stage's code, with layout, curves, validation images and store. Peers: "
+    "their time for an iteration at each hidden size, measured over about a second (at most 50 iterations) in each "
+    "round, times the iterations of all jobs, one after another; start-up, compilation, curves and validation are left "
+    "out. JAX vmap: one program for each hidden size, every network in it trained once, for the most iterations.",
+    4: "h = 10; images and threads grow with a stack of 12, or one network for PyTorch. JAX vmap is left out at 1,000 "
+    "networks: each of its arrays for the first layer would take 2.2 GB.",
+    5: "The project's own commands in a fresh clone. `dvc repro` with all cells in the store of cells takes everything "
+    "but the training; that and work 3's figure make the whole. Downloads are left out. Tracking a cell: a run with "
+    "curves and files in MLflow.",
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Figure:
     runs: Sequence[float]
     peak_mb: float | None = None  # the most memory that the process held
     gflops: float | None = None  # useful arithmetic, counted as dense
+    share: float | None = None  # of a whole
 
     @property
     def median(self) -> float:
@@ -51,12 +55,14 @@ def write(directory: Path, figures: Sequence[Figure], about: Mapping[str, Any]) 
 def _row(figure: Figure, ratios: Mapping[str, float]) -> dict[str, Any]:
     row: dict[str, Any] = {"work": figure.work, "case": figure.label, "contestant": figure.contestant}
     row |= {"median_ms": figure.median, "runs": list(figure.runs), "ratios": dict(ratios)}
-    more = {"peak_mb": figure.peak_mb, "gflops": figure.gflops}
+    more = {"peak_mb": figure.peak_mb, "gflops": figure.gflops, "share": figure.share}
     return row | {name: value for name, value in more.items() if value is not None}
 
 
 def _ratios(figure: Figure, figures: Sequence[Figure]) -> dict[str, float]:
     """Say how many times numnist's time in each mode the figure takes, in the same case."""
+    if figure.work == 5:
+        return {}  # no peer does the same
     same = [other for other in figures if (other.work, other.label) == (figure.work, figure.label)]
     return {other.contestant: figure.median / other.median for other in same if other.contestant in OURS}
 
@@ -66,14 +72,17 @@ def _markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     lines = ["# numnist and its peers", "", f"Made by `make bench`. Images: {about['images']}.", ""]
     lines += [f"- {name}: {value}" for name, value in {**about["machine"], **about["versions"]}.items()]
     lines += [f"- dense float32 matrix product, OpenBLAS on all cores: {peaks}", ""]
-    lines += ["A figure is the median of its runs (least to most), then how many times portable's and native's time it is.", ""]
+    lines += [
+        "A figure is the median of its runs (least to most), then how many times portable's and native's time it is.",
+        "",
+    ]
     for work in sorted({figure.work for figure in figures}):
         lines += [f"## {work}. {WORKS[work]}", "", NOTES[work], "", *_table(work, figures), ""]
         if work in (2, 4):
             lines += [*_table_of_limits(work, figures, about["peak_gflops"]), ""]
     worst = ", ".join(f"{CONTESTANTS[name].title} {value:.0e}" for name, value in about["agreement"].items())
-    lines += ["## Agreement", "", "Largest difference from the notebook's float64 weights after the same steps from the "
-              f"same start: {worst}."]  # fmt: skip
+    lines += ["## Agreement", "", "Largest difference from the notebook's float64 weights after the same steps from "
+              f"the same start: {worst}."]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -92,6 +101,8 @@ def _table(work: int, figures: Sequence[Figure]) -> list[str]:
 def _cell(figure: Figure, figures: Sequence[Figure]) -> str:
     text = f"{_short(figure.median)} ({_short(min(figure.runs))} to {_short(max(figure.runs))})"
     ratios = _ratios(figure, figures)
+    if figure.share is not None:
+        return f"{text}, {100 * figure.share:.1f}%"
     if figure.contestant in OURS or not ratios:
         return text
     return text + "; " + " / ".join(f"{ratios[mode]:.1f}x" for mode in OURS if mode in ratios)

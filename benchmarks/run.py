@@ -6,30 +6,25 @@ Every measurement is a process of its own. The contestants take turns, round aft
 import argparse
 import importlib.metadata
 import itertools
-import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT, cli  # first: it puts src on the path
-
-from benchmarks import images, report
+from benchmarks import images, overheads, report
 from benchmarks.cases import QUICK, WORKS, Case, Row, Sizes, gflop, rows
 from benchmarks.contestants import CONTESTANTS, OURS, available
+from benchmarks.processes import task
 from benchmarks.report import Figure
 from numnist.config import Params
+from pipeline import ROOT, cli
 
 REFERENCE = "notebook"
 CHECK = {"images": 2_000, "hidden_size": 10, "networks": 3}
 CHECK_STEPS = 20
 TOLERANCE = 1e-4  # largest difference of a weight; the weights themselves must have moved a hundred times as far
-LONGEST = 1800  # seconds; no measurement takes so long
-CHOSEN_ELSEWHERE = ("OPENBLAS_", "OMP_", "MKL_", "NPY_", "NUMNIST_")  # settings that contestants are to make themselves
 
 
 def main() -> None:
@@ -47,7 +42,7 @@ def main() -> None:
         peaks, measured = measure(table, sizes, file, cores)
         figures = [_figure(row, measured) for row in table]
         if 3 in works or 5 in works:
-            figures += sweeps(sizes, file, cores, cells)
+            figures += sweeps(works, sizes, file, cores, cells)
     about = {"images": origin, "machine": _machine(cores), "versions": _versions(), "agreement": agreement}
     report.write(ROOT / "benchmarks", figures, about | {"peak_gflops": peaks})
     print((ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8"))
@@ -60,20 +55,27 @@ def check(names: Sequence[str], file: Path, cores: int) -> dict[str, float]:
     reached: dict[str, list[np.ndarray]] = {}
     for name in [REFERENCE, *(name for name in names if name != REFERENCE)]:
         out = file.parent / f"{name}.npz"
-        _task("check", name, threads=cores, file=str(file), steps=CHECK_STEPS, out=str(out), **CHECK)
+        task(ROOT, "check", name, threads=cores, file=str(file), steps=CHECK_STEPS, out=str(out), **CHECK)
         with np.load(out) as archive:
             reached[name] = [archive[array] for array in archive.files]
     out = file.parent / "start.npz"
-    _task("check", REFERENCE, threads=cores, file=str(file), steps=0, out=str(out), **CHECK)
+    task(ROOT, "check", REFERENCE, threads=cores, file=str(file), steps=0, out=str(out), **CHECK)
     with np.load(out) as archive:
         moved = min(float(abs(archive[array] - end).max()) for array, end in zip(archive.files, reached[REFERENCE]))
     if moved < 100 * TOLERANCE:
-        raise SystemExit(f"the check says nothing: some weights moved by no more than {moved:.1e} in {CHECK_STEPS} steps")
-    far = {name: max(float(abs(a - b).max()) for a, b in zip(arrays, reached[REFERENCE])) for name, arrays in reached.items()}
+        raise SystemExit(
+            f"the check says nothing: some weights moved by no more than {moved:.1e} in {CHECK_STEPS} steps"
+        )
+    far = {
+        name: max(float(abs(a - b).max()) for a, b in zip(arrays, reached[REFERENCE]))
+        for name, arrays in reached.items()
+    }
     for name, difference in far.items():
         print(f"after {CHECK_STEPS} steps {CONTESTANTS[name].title} is within {difference:.1e} of float64", flush=True)
     if wrong := [name for name, difference in far.items() if not difference <= TOLERANCE]:
-        raise SystemExit(f"{', '.join(wrong)}: other weights than {REFERENCE}'s, by more than {TOLERANCE}; nothing was measured")
+        raise SystemExit(
+            f"{', '.join(wrong)}: other weights than {REFERENCE}'s, by more than {TOLERANCE}; nothing was measured"
+        )
     return far
 
 
@@ -86,23 +88,27 @@ def measure(
     measured: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
     for number in range(sizes.rounds):
         for mode in OURS:
-            result = _task("peak", mode, threads=cores, seconds=2 * sizes.seconds)
+            result = task(ROOT, "peak", mode, threads=cores, seconds=2 * sizes.seconds)
             peaks[mode] = max(peaks[mode], result["gflops"])
         for case in cases if number % 2 == 0 else reversed(cases):
-            result = _task("time", **vars(case), file=str(file), seconds=sizes.seconds)
+            result = task(ROOT, "time", **vars(case), file=str(file), seconds=sizes.seconds)
             measured[case].append(result)
             print(f"round {number + 1}: {case}: {result['ms']:.2f} ms, {result['peak_mb']:.0f} MB", flush=True)
     return peaks, measured
 
 
-def sweeps(sizes: Sizes, file: Path, cores: int, cells: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Measure numnist's training of the whole sweep, once in each mode."""
+def sweeps(
+    works: Sequence[int], sizes: Sizes, file: Path, cores: int, cells: Sequence[Mapping[str, Any]]
+) -> list[Figure]:
+    """Measure the whole sweep, once in each mode, and what the project's commands cost around it."""
     figures = []
     for mode in OURS:
-        result = _task("sweep", mode, threads=cores, file=str(file), images=sizes.images, validation=sizes.validation,
-                       cells=list(cells))  # fmt: skip
-        print(f"the sweep of {len(cells)} cells, {mode}: {result['ms'] / 1000:.1f} s", flush=True)
-        figures.append(Figure(3, f"{len(cells)} cells", mode, [result["ms"]], result["peak_mb"]))
+        figures += overheads.sweep_and_overheads(ROOT, file.parent, file, mode, cells, images=sizes.with_validation,
+                                                 cores=cores, also=5 in works)  # fmt: skip
+        if 5 in works:
+            figures.append(overheads.many_cells(ROOT, file.parent, file, mode, seeds=sizes.seeds, cores=cores))
+    for figure in figures:
+        print(f"{figure.label}, {figure.contestant}: {figure.median:.0f} ms", flush=True)
     return figures
 
 
@@ -115,19 +121,6 @@ def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) ->
     memory = max(result["peak_mb"] for result in measured[case])
     figure = Figure(row.work, row.label, row.contestant, runs, memory)
     return Figure(row.work, row.label, row.contestant, runs, memory, 1000 * gflop(case) / figure.median)
-
-
-def _task(task: str, contestant: str, **details: Any) -> dict[str, float]:
-    """Run one measurement in a process of its own; its failure ends the run."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(CHOSEN_ELSEWHERE)}
-    cache = {"TORCHINDUCTOR_CACHE_DIR": str(Path(details["file"]).parent / "inductor")} if "file" in details else {}
-    command = [sys.executable, "-m", "benchmarks.measure", json.dumps({"task": task, "contestant": contestant} | details)]
-    done = subprocess.run(command, cwd=ROOT, env=environment | cache | {"JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE,
-                          timeout=LONGEST, check=False)  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{CONTESTANTS[contestant].title} failed ({task}, {details}); its error stands above")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def _cells(params: Params, sizes: Sizes) -> list[dict[str, Any]]:

@@ -11,14 +11,21 @@ def prepare(problem: Problem, variant: str) -> Stepper:
     """Prepare one network (`eager`, `compile`) or a stack (`vmap`)."""
     torch.set_num_threads(problem.threads)
     X, labels = torch.from_numpy(problem.X), torch.from_numpy(problem.labels).long()
-    return _stack(problem, X, labels) if variant == "vmap" else _single(problem, X, labels, compiled=variant == "compile")
+    return (
+        _stack(problem, X, labels) if variant == "vmap" else _single(problem, X, labels, compiled=variant == "compile")
+    )
 
 
 def _single(problem: Problem, X: torch.Tensor, labels: torch.Tensor, *, compiled: bool) -> Stepper:
     W1, b1, W2, b2 = (torch.from_numpy(array[0]) for array in problem.start)
     first, second = nn.Linear(PIXELS, W1.shape[0]), nn.Linear(W1.shape[0], CLASSES)
     with torch.no_grad():
-        for parameter, value in ((first.weight, W1), (first.bias, b1[:, 0]), (second.weight, W2), (second.bias, b2[:, 0])):
+        for parameter, value in (
+            (first.weight, W1),
+            (first.bias, b1[:, 0]),
+            (second.weight, W2),
+            (second.bias, b2[:, 0]),
+        ):
             parameter.copy_(value)
     model = nn.Sequential(first, nn.ReLU(), second)
     optimizer = torch.optim.SGD(model.parameters(), lr=float(problem.learning_rates[0]))
@@ -34,7 +41,7 @@ def _single(problem: Problem, X: torch.Tensor, labels: torch.Tensor, *, compiled
             loss().backward()
             optimizer.step()
         arrays = (first.weight, first.bias[:, None], second.weight, second.bias[:, None])
-        return tuple(array.detach().numpy()[None].copy() for array in arrays)  # type: ignore[return-value]
+        return tuple(array.detach().numpy()[None].copy() for array in arrays)
 
     return step
 

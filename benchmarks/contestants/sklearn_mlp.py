@@ -15,8 +15,17 @@ def prepare(problem: Problem, variant: str) -> Stepper:
     X, labels = problem.X, problem.labels
     W1, b1, W2, b2 = (array[0] for array in problem.start)
     model = MLPClassifier(
-        (W1.shape[0],), solver="sgd", batch_size=len(X), momentum=0, nesterovs_momentum=False, alpha=0, shuffle=False,
-        learning_rate_init=float(problem.learning_rates[0]), warm_start=True, max_iter=1, n_iter_no_change=10**9,
+        (W1.shape[0],),
+        solver="sgd",
+        batch_size=len(X),
+        momentum=0,
+        nesterovs_momentum=False,
+        alpha=0,
+        shuffle=False,
+        learning_rate_init=float(problem.learning_rates[0]),
+        warm_start=True,
+        max_iter=1,
+        n_iter_no_change=10**9,
     )
     model.fit(X, labels)
     model.coefs_, model.intercepts_ = [W1.T.copy(), W2.T.copy()], [b1[:, 0].copy(), b2[:, 0].copy()]
