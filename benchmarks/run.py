@@ -105,8 +105,8 @@ def sweeps(
     for mode in OURS:
         figures += overheads.sweep_and_overheads(ROOT, file.parent, file, mode, cells, images=sizes.with_validation,
                                                  cores=cores, also=5 in works)  # fmt: skip
-        if 5 in works:
-            figures.append(overheads.many_cells(ROOT, file.parent, file, mode, seeds=sizes.seeds, cores=cores))
+    if 5 in works:
+        figures.append(overheads.many_cells(ROOT, file.parent, file, OURS[0], seeds=sizes.seeds, cores=cores))
     for figure in figures:
         print(f"{figure.label}, {figure.contestant}: {figure.median:.0f} ms", flush=True)
     return figures
@@ -125,7 +125,8 @@ def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) ->
 
 def _cells(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
     """List the cells of the sweep in params.yaml."""
-    cells = [dict(zip(params.sweep, values)) for values in itertools.product(*params.sweep.values())]
+    axes = [values[: sizes.sweep_values] for values in params.sweep.values()]
+    cells = [dict(zip(params.sweep, values)) for values in itertools.product(*axes)]
     return [
         cell | {"iterations": max(1, cell["iterations"] // sizes.sweep_share), "initialization": params.initialization}
         for cell in cells
