@@ -129,5 +129,5 @@ def test_a_missing_and_a_doubtful_file_are_told(processed: Path) -> None:
 
 
 def test_too_few_images_to_set_any_apart_are_refused(processed: Path) -> None:
-    with pytest.raises(DataError, match="lower data.validation_one_in"):
+    with pytest.raises(DataError, match=r"lower data\.validation_one_in"):
         dataset.preprocess(processed.parent / "raw", processed, DataConfig("tiny", 1000, 0))

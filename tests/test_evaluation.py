@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from numnist import evaluation, network, results
+from numnist import evaluation, files, network, results, selection
 from numnist.config import TrainingConfig
 from numnist.dataset import Dataset, Part
 from numnist.errors import DataError, NumericsError
@@ -30,7 +30,7 @@ def table(*rows):
 
 
 def order(frame):
-    return [(item.hidden_size, item.learning_rate, item.iterations) for item in evaluation.rank(frame) if item.finished]
+    return [(item.hidden_size, item.learning_rate, item.iterations) for item in selection.rank(frame) if item.ranked]
 
 
 def test_the_best_mean_over_seeds_wins_not_the_best_seed():
@@ -41,7 +41,7 @@ def test_the_best_mean_over_seeds_wins_not_the_best_seed():
 def test_a_configuration_with_a_diverged_seed_is_never_ranked():
     frame = table((8, 0.1, 9, 0, 0.99), (8, 0.1, 9, 1, 0.99, "diverged"), (4, 0.1, 9, 0, 0.5), (4, 0.1, 9, 1, 0.5))
     assert order(frame) == [(4, 0.1, 9)]
-    assert evaluation.unfinished(frame).to_dict("records") == [
+    assert selection.unfinished(frame).to_dict("records") == [
         {"hidden_size": 8, "learning_rate": 0.1, "iterations": 9, "seed": 1, "status": "diverged"}
     ]
 
@@ -49,7 +49,7 @@ def test_a_configuration_with_a_diverged_seed_is_never_ranked():
 def test_a_configuration_with_a_missing_seed_is_never_ranked_and_listed():
     frame = table((8, 0.1, 9, 0, 0.99), (4, 0.1, 9, 0, 0.5), (4, 0.1, 9, 1, 0.5))
     assert order(frame) == [(4, 0.1, 9)]
-    assert evaluation.unfinished(frame).to_dict("records") == [
+    assert selection.unfinished(frame).to_dict("records") == [
         {"hidden_size": 8, "learning_rate": 0.1, "iterations": 9, "seed": 1, "status": "missing"}
     ]
 
@@ -67,13 +67,13 @@ def test_means_that_are_equal_tie_whatever_the_order_of_their_sum():
 
 
 def test_the_champion_is_the_best_seed_and_of_equals_the_lowest():
-    [standing] = evaluation.rank(table((4, 0.1, 9, 0, 0.8), (4, 0.1, 9, 3, 0.9), (4, 0.1, 9, 2, 0.9)))
-    assert standing.champion_seed == 2
+    [standing] = selection.rank(table((4, 0.1, 9, 0, 0.8), (4, 0.1, 9, 3, 0.9), (4, 0.1, 9, 2, 0.9)))
+    assert standing.champion.seed == 2
 
 
 def test_a_sweep_of_which_nothing_finished_is_an_error():
     with pytest.raises(DataError, match="no configuration finished with all of its 1 seeds"):
-        evaluation.rank(table((4, 0.1, 9, 0, 0, "diverged")))
+        selection.rank(table((4, 0.1, 9, 0, 0, "diverged")))
 
 
 def reader(digit_of_pixel, h=CLASSES, sharpness=9.0):
@@ -113,7 +113,7 @@ class Setting:
         self.data = Dataset("toy", "d" * 64, images(20), images(20))
 
     def save(self, name, parameters):
-        evaluation.files.save_arrays(self.runs / name / "weights.npz", results.arrays_of(parameters))
+        files.save_arrays(self.runs / name / "weights.npz", results.arrays_of(parameters))
 
     def test(self):
         self.opened += 1
@@ -142,7 +142,7 @@ def test_the_winner_is_tested_and_its_mistakes_are_counted(setting):
     winner, test = found.metrics["winner"], found.metrics["test"]
     assert (winner["hidden_size"], winner["learning_rate"], winner["iterations"], winner["seed"]) == (12, 0.1, 9, 1)
     assert found.metrics["validation"]["accuracy"] == pytest.approx(0.91)
-    assert (test["n"], test["right"], test["accuracy"], test["error"]) == (40, 36, 0.9, 0.1)
+    assert (test["n"], test["wrong"], test["accuracy"], test["error"]) == (40, 4, 0.9, 0.1)
     assert found.tables["confusion"].set_index("label").loc[9, 4] == 4
     assert found.pictures["mistakes_labels"].tolist() == [9] * 4
     assert found.pictures["mistakes_predicted"].tolist() == [4] * 4
@@ -169,7 +169,7 @@ def test_without_another_network_there_is_no_runner_up(setting):
 
 def test_the_reference_is_measured_on_the_same_test_images(setting):
     metrics = setting.evaluate().metrics
-    assert metrics["reference"]["test"]["right"] == 4
+    assert metrics["reference"]["test"]["wrong"] == 36
     assert metrics["reference"]["initialization"] == "uniform"
     assert metrics["mcnemar"]["reference"]["data"] == "test"
     assert metrics["mcnemar"]["reference"]["only_first"] == 32

@@ -21,6 +21,7 @@ from numnist.config import DataConfig
 from numnist.errors import DataError
 
 IMAGES = struct.pack(">4I", 0x803, 2, 28, 28) + bytes(2 * 784)
+PACKED = gzip.compress(IMAGES, mtime=0)
 LABELS = struct.pack(">2I", 0x801, 3) + bytes([0, 9, 5])
 EXPECTED: dict[str, tuple[str, tuple[int | None, ...]]] = {"W1": ("float32", (3, None)), "b1": ("float32", (3, 1))}
 GOOD = {"W1": np.ones((3, 4), np.float32), "b1": np.zeros((3, 1), np.float32)}
@@ -36,13 +37,13 @@ fuzz = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCh
         (LABELS + bytes(16), "magic number: expected 0x00000803, got 0x00000801"),
         (IMAGES[:-1], "body: expected 1,568 bytes .* got 1,567 bytes"),
         (IMAGES + b"\0", "body: expected 1,568 bytes .* got more"),
-        (struct.pack(">4I", 0x803, 2, 28, 27) + bytes(2 * 28 * 27), r"picture size: expected \(28, 28\), got \(28, 27\)"),
+        (struct.pack(">4I", 0x803, 2, 28, 27) + bytes(2 * 28 * 27), r"picture size: .*\(28, 28\), got \(28, 27\)"),
         (struct.pack(">4I", 0x803, 0, 28, 28), "count: expected 1 to 500,000, got 0"),
         (struct.pack(">4I", 0x803, 2**32 - 1, 28, 28), "count: expected 1 to 500,000, got 4,294,967,295"),
-        (gzip.compress(IMAGES)[:-1], "gzip: expected one whole gzip member"),
-        (gzip.compress(IMAGES) + b"\0", "gzip: .* got bytes after the member"),
-        (gzip.compress(IMAGES) * 2, "gzip: .* got bytes after the member"),
-        (gzip.compress(IMAGES)[:-5] + b"\1" + gzip.compress(IMAGES)[-4:], "gzip: .* incorrect data check"),
+        (PACKED[:-1], "gzip: expected one whole gzip member"),
+        (PACKED + b"\0", "gzip: .* got bytes after the member"),
+        (PACKED * 2, "gzip: .* got bytes after the member"),
+        (PACKED[:-5] + b"\1" + PACKED[-4:], "gzip: .* incorrect data check"),
         (b"\x1f\x8b", "gzip: .* the file ends"),
     ],
 )
@@ -69,7 +70,7 @@ def test_as_many_labels_as_images_are_demanded(tmp_path: Path) -> None:
     for prefix in ("train", "t10k"):
         (tmp_path / f"{prefix}-images").write_bytes(IMAGES)
         (tmp_path / f"{prefix}-labels").write_bytes(LABELS)
-    with pytest.raises(DataError, match="train-labels: count: expected 2, .* got 3"):
+    with pytest.raises(DataError, match=r"train-labels: count: expected 2, .* got 3"):
         dataset.preprocess(tmp_path, tmp_path / "processed", DataConfig("tiny", 2, 0))
     assert not (tmp_path / "processed").exists()
 

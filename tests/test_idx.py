@@ -10,7 +10,7 @@ import pytest
 from numnist import idx
 
 PICTURES = bytes(range(256)) * 6 + bytes(32)  # two of 28 x 28
-IMAGE_FILE = struct.pack(">4I", 2051, 2, 28, 28) + PICTURES  # the published magic numbers, in decimal as on MNIST's page
+IMAGE_FILE = struct.pack(">4I", 2051, 2, 28, 28) + PICTURES  # magic numbers as MNIST's page has them
 LABEL_FILE = struct.pack(">2I", 2049, 3) + bytes([0, 9, 5])
 
 

@@ -83,6 +83,11 @@ def test_a_row_cut_short_is_refused_with_its_line(line, found, tmp_path):
         kaggle.read_test(table(tmp_path / "test.csv", PIXELS, rows))
 
 
+def test_rows_of_a_single_value_are_refused(tmp_path):
+    with pytest.raises(DataError, match="line 2: 1 values, expected 784"):
+        kaggle.read_test(table(tmp_path / "test.csv", PIXELS, [[0], [0]]))
+
+
 @pytest.mark.parametrize(
     ("columns", "found"),
     [

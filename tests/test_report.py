@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,11 @@ class Page(HTMLParser):
                 self.rows[-1][1].append(data.strip())
 
     @property
+    def first(self):
+        """The row of rank 1."""
+        return next(words for kind, words in self.rows if kind == "winner" and words[0] == "1")
+
+    @property
     def text(self):
         return " ".join(" ".join(self.words).split())
 
@@ -55,12 +61,10 @@ def curves(iterations, end, rng):
     return np.stack([2.3 - 2 * accuracy, accuracy, 2.35 - 2 * accuracy, accuracy], axis=1)
 
 
-def make_runs(root, *, name="mnist", diverged=None):
-    """A small sweep of random networks, evaluated: all that the report reads. Accuracy grows with hidden size and rate."""
+def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (10, 20), (0, 1))):
+    """All that the report reads, of a small sweep whose accuracies grow with hidden size, rate and iterations."""
     rng, part = np.random.default_rng(1), digits(60)
-    for h, rate, iterations, seed in [
-        (h, r, k, s) for h in (6, 12) for r in (0.1, 0.5) for k in (10, 20) for s in (0, 1)
-    ]:
+    for h, rate, iterations, seed in product(*axes):
         cell = TrainingConfig(h, rate, iterations, seed, "he")
         p = network.initialize(h, rng=np.random.default_rng(seed))
         state = State(p, curves(iterations, 0.4 + h / 40 + rate / 4 + iterations / 200, rng))
@@ -146,9 +150,10 @@ def test_the_sample_is_said_to_be_no_mnist_in_the_first_words(tmp_path):
 def test_the_winner_stands_first_in_the_table_with_its_mean_over_seeds(root, page):
     sweep = results.read_table(root / "sweep.csv")
     cells = sweep[(sweep.hidden_size == 12) & (sweep.learning_rate == 0.5) & (sweep.iterations == 20)]
-    rank, size, rate, iterations, seeds, mean, *_ = next(words for kind, words in page.rows if kind == "winner")
+    rank, size, rate, iterations, mean, lowest, highest, seeds, *_ = page.first
     assert (rank, size, rate, iterations, seeds) == ("1", "12", "0.5", "20", "2")
-    assert mean == f"{cells.validation_accuracy.mean():.2%}"
+    accuracies = cells.validation_accuracy
+    assert (mean, lowest, highest) == tuple(f"{x:.2%}" for x in (accuracies.mean(), accuracies.min(), accuracies.max()))
 
 
 def test_the_test_accuracy_stands_in_the_summary_with_its_interval(root, page):
@@ -168,7 +173,7 @@ def test_a_diverged_cell_is_listed_and_its_configuration_not_ranked(tmp_path):
     page = Page(rendered(tmp_path))
     assert (None, ["12", "0.5", "20", "1", "diverged"]) in page.rows
     assert "not finished" in page.words
-    assert next(words for kind, words in page.rows if kind == "winner")[:4] == ["1", "12", "0.1", "20"]
+    assert page.first[:4] == ["1", "12", "0.1", "20"]
 
 
 def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
@@ -188,6 +193,18 @@ def test_a_missing_table_is_an_error_that_names_it(tmp_path):
     (tmp_path / "reports" / "tables" / "per_class.csv").unlink()
     with pytest.raises(DataError, match=r"per_class\.csv"):
         rendered(tmp_path)
+
+
+def test_a_sweep_of_one_cell_gives_a_page_without_a_runner_up(tmp_path):
+    make_runs(tmp_path, axes=((6,), (0.1,), (1,), (3,)))
+    page = Page(rendered(tmp_path))
+    assert page.first[:4] == ["1", "6", "0.1", "1"]
+    assert "There is no runner-up of another size or rate to compare with." in page.text
+
+
+def test_more_rates_than_colours_still_give_a_page(tmp_path):
+    make_runs(tmp_path, axes=((6,), [0.1 * k for k in range(1, 10)], (5,), (0,)))
+    assert rendered(tmp_path).count("<polyline") == 9 * 3  # validation error, and both losses
 
 
 def decoded(uri):

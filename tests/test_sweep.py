@@ -10,7 +10,7 @@ from numnist import cells, sweep
 from numnist.cells import Store
 from numnist.config import TrainingConfig
 from numnist.results import Result
-from tests import digits
+import digits
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=4, seed=0, initialization="he")
 DATA = digits.dataset()

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import numpy as np
 import pytest
 from mlflow.models import Model
 
-from numnist import served, tracking
+from numnist import files, served, tracking
 from numnist.config import TrainingConfig
 from numnist.errors import TrackingError
 from numnist.tracking import Tracker
@@ -40,7 +42,7 @@ class Trained:
 def weights_file(path: Path, bias: list[float]) -> Path:
     """Write a network of ten hidden units: unit j sees pixel j alone, and adds ten times itself to digit j's score."""
     parts = {"W1": np.eye(10, 784), "b1": np.zeros((10, 1)), "W2": 10 * np.eye(10), "b2": np.reshape(bias, (10, 1))}
-    np.savez(path, **{name: part.astype("float32") for name, part in parts.items()})
+    files.save_arrays(path, {name: part.astype("float32") for name, part in parts.items()})
     return path
 
 
@@ -54,27 +56,30 @@ def trained(directory: Path, status: str = "finished", losses: tuple[float, ...]
     return Trained(CONFIG, status, {"train_loss": np.array(losses)})
 
 
-def python(*arguments: str, root: Path) -> "subprocess.Popen[str]":
-    """Start this Python with the library on its path and the store below `root`."""
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"PYTHONPATH": str(ROOT / "src"), "STORE": str(root)}
-    return subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+def in_processes(work: Callable[[Path], None], root: Path, count: int = 1) -> list[int | None]:
+    """Do the work in child processes at once, the store below `root`, and return how they ended."""
+    processes = [multiprocessing.get_context("fork").Process(target=work, args=(root,)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
 
 
-CONNECT = "import os; from pathlib import Path; from numnist import tracking; t = tracking.connect(Path(os.environ['STORE']))\n"
+def create(root: Path) -> None:
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    (root / f"created-{os.getpid()}").write_text(tracking.connect(root).experiment)
 
 
 @pytest.fixture(scope="session")
-def created_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[int, str]]]:
+def created_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int | None]]:
     """A store that two processes created at once, and how they ended."""
     root = tmp_path_factory.mktemp("template")
-    both = [python("-c", CONNECT + "print(t.experiment)", root=root) for _ in range(2)]
-    outputs = [process.communicate()[0].strip() for process in both]
-    return root, list(zip((process.returncode for process in both), outputs, strict=True))
+    return root, in_processes(create, root, count=2)
 
 
 @pytest.fixture
-def store(created_twice: tuple[Path, list[tuple[int, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(created_twice: tuple[Path, list[int | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with an empty store of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with sqlite3.connect(created_twice[0] / "mlflow.db") as template, sqlite3.connect(tmp_path / "mlflow.db") as copy:
@@ -89,7 +94,7 @@ def tracker(store: Path) -> Tracker:
 
 
 def disown(tracker: Tracker, run: str) -> None:
-    """Make a run look as if its process had been killed: the pid is now another process's, which began at another time."""
+    """Make a run look as if its process had been killed, and its pid were another's by now."""
     tracker.set_tags(run, {"numnist.started": "1.0"})
 
 
@@ -97,14 +102,16 @@ def status(tracker: Tracker, run: str) -> str:
     return str(tracker.client.get_run(run).info.status)
 
 
-def test_two_processes_that_create_the_store_at_once_both_succeed(created_twice: tuple[Path, list[tuple[int, str]]]) -> None:
-    assert created_twice[1][0][0] == 0
-    assert created_twice[1][0] == created_twice[1][1]
+def test_two_processes_that_create_the_store_at_once_both_succeed(created_twice: tuple[Path, list[int | None]]) -> None:
+    root, exit_codes = created_twice
+    assert exit_codes == [0, 0]
+    assert [path.read_text() for path in root.glob("created-*")] == ["1", "1"]
 
 
-def test_importing_the_module_does_not_import_mlflow(tmp_path: Path) -> None:
-    code = "import sys, numnist.tracking; print('mlflow' in sys.modules)"
-    assert python("-c", code, root=tmp_path).communicate()[0].strip() == "False"
+def test_importing_the_module_does_not_import_mlflow() -> None:
+    code = "import sys, pipeline, numnist.tracking; print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("below", ["", ".dvc/tmp/exps/standalone/tmp123", ".sample", ".sample/.dvc/tmp/exps/tmp1"])
@@ -124,14 +131,16 @@ def test_the_environment_names_another_store(store: Path, tmp_path: Path, monkey
     assert not (tmp_path / "elsewhere").exists()
 
 
+def begin_and_be_killed(root: Path) -> None:
+    tracker = tracking.connect(root)
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    (root / "runs").write_text(f"{parent} {tracker.begin_cell(CONFIG, 'cell', parent, {})}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_killed_owners_runs_are_mended_and_continued(store: Path) -> None:
-    code = CONNECT + (
-        "from numnist.config import TrainingConfig; import os, signal\n"
-        "parent = t.begin_sweep('key', 'a sweep', {})\n"
-        "print(parent, t.begin_cell(TrainingConfig(10, 0.1, 3, 0, 'he'), 'cell', parent, {}), flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    parent, cell = python("-c", code, root=store).communicate()[0].split()
+    assert in_processes(begin_and_be_killed, store) == [-signal.SIGKILL]
+    parent, cell = (store / "runs").read_text().split()
     tracker = tracking.connect(store)
     assert [status(tracker, run) for run in (parent, cell)] == ["KILLED", "KILLED"]
     assert tracker.begin_sweep("key", "a sweep", {}) == parent
@@ -139,6 +148,13 @@ def test_a_killed_owners_runs_are_mended_and_continued(store: Path) -> None:
     assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
     tracking.connect(store)  # the runs are this process's own now
     assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
+
+
+def test_a_run_whose_owners_pid_is_another_processs_by_now_is_mended(store: Path, tracker: Tracker) -> None:
+    run = tracker.begin_sweep("key", "a sweep", {})
+    disown(tracker, run)
+    tracking.connect(store)
+    assert status(tracker, run) == "KILLED"
 
 
 def test_a_run_of_another_host_is_left_alone(store: Path, tracker: Tracker) -> None:
@@ -183,7 +199,7 @@ def test_a_finished_cell_holds_config_curves_data_set_and_files(tracker: Tracker
     assert run.data.metrics == {"train_loss": 0.25}
     history = tracker.client.get_metric_history(run_id, "train_loss")
     assert sorted((point.step, point.value) for point in history) == [(0, 2.0), (1, 1.0), (2, 0.5), (3, 0.25)]
-    [used] = run.inputs.dataset_inputs
+    [used] = run.inputs.dataset_inputs if run.inputs else []
     assert used.dataset.name == "mnist" and DIGEST.startswith(used.dataset.digest)
     assert {item.path for item in tracker.client.list_artifacts(run_id)} == {"curves.csv", "result.json", "weights.npz"}
 
@@ -219,7 +235,8 @@ def test_a_long_curve_is_thinned_evenly_and_keeps_its_end(length: int) -> None:
 
 def test_finished_cells_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:
     parent = tracker.begin_sweep("key", "a sweep", {})
-    runs = {key: tracker.begin_cell(CONFIG, key, parent, {}) for key in ("done", "diverged", "raised", "killed", "at work")}
+    keys = ("done", "diverged", "raised", "killed", "at work")
+    runs = {key: tracker.begin_cell(CONFIG, key, parent, {}) for key in keys}
     tracker.begin_cell(CONFIG, "of another", None, {})
     for key, ended_as in (("done", "finished"), ("diverged", "diverged")):
         tracker.finish_cell(runs[key], trained(tmp_path / key, ended_as), tmp_path / key)  # type: ignore[arg-type]
@@ -313,7 +330,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_server_that_is_down_is_an_error_that_keeps_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_an_error_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match="127.0.0.1") as caught:
@@ -341,7 +360,8 @@ def test_the_pages_refuse_foreign_names_and_end_with_ctrl_c(store: Path, monkeyp
             assert page.status == 200
         for name in ("evil.example", "10.evil.example", f"evil.example:{port}"):
             with pytest.raises(urllib.error.HTTPError, match="403"):
-                urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": name}), timeout=10)
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": name})
+                urllib.request.urlopen(request, timeout=10)
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait() == 130

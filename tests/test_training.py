@@ -12,7 +12,7 @@ from numnist.config import TrainingConfig
 from numnist.dataset import Part
 from numnist.network import Parameters
 from numnist.training import Course, Images, Stack, State
-from tests import digits
+import digits
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=6, seed=0, initialization="he")
 PORTABLE = numerics.ROWS_PER_NETWORK["portable"]

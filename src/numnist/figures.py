@@ -7,11 +7,13 @@ that a figure is drawn for; the page scales it.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
 
 Array = np.ndarray
+COLOURS = 6  # of the style sheet; with more lines they repeat
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ def curves(
     label: Callable[[float], str],
 ) -> Markup:
     """Draw curves over iterations on a logarithmic axis, each with a band for the spread over seeds."""
-    frame = Frame(46, 30, 336, 208, (0, max(float(line.x[-1]) for line in lines)), y_range, log_y=True)
+    frame = Frame(52, 30, 336, 208, (0, max(float(line.x[-1]) for line in lines)), y_range, log_y=True)
     parts = [*_axes(frame, _even_ticks(*frame.x_range), log_ticks(*y_range), label, x_title, y_title)]
     for line in lines:
         across = np.concatenate([line.x, line.x[::-1]])
         around = np.concatenate([line.low, line.high[::-1]])
-        parts.append(_tag("polygon", points=_points(frame, across, around), class_=f"band c{line.colour}"))
+        parts.append(_tag("polygon", points=_points(frame, across, around), class_=f"band c{line.colour % COLOURS}"))
     for line in lines:
-        style = f"line c{line.colour}" + (" dashed" if line.dashed else "")
+        style = f"line c{line.colour % COLOURS}" + (" dashed" if line.dashed else "")
         parts.append(_tag("polyline", points=_points(frame, line.x, line.middle), class_=style))
     parts.append(_text(frame.left, 14, title, "title", "start"))
     return _svg(346, 246, f"{title}: {y_title} over {x_title}", parts)
@@ -119,10 +121,9 @@ def heat_map(
 
 @dataclass(frozen=True)
 class Bar:
-    """One bin of a reliability diagram, all in shares: its bounds, mean confidence, accuracy and its interval, images."""
+    """One bin of a reliability diagram, all in shares but the count of images."""
 
-    low: float
-    high: float
+    bounds: tuple[float, float]
     confidence: float
     accuracy: float
     interval: tuple[float, float]
@@ -130,28 +131,19 @@ class Bar:
 
 
 def reliability(bars: Iterable[Bar]) -> Markup:
-    """Draw accuracy per bin of confidence with 95% intervals, against the diagonal of a perfectly calibrated network."""
-    frame = Frame(46, 12, 406, 292, (0, 1), (0, 1))
+    """Draw accuracy per bin of confidence with 95% intervals, against the diagonal of perfect calibration."""
+    frame = Frame(54, 12, 406, 292, (0, 1), (0, 1))
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    parts = _axes(
-        frame, ticks, ticks, percent, "confidence: probability given to the answer", "share of right answers", percent
-    )
+    x_title, y_title = "confidence: the probability given to the answer", "share of right answers"
+    parts = _axes(frame, ticks, ticks, percent, x_title, y_title, percent)
     parts.append(_tag("line", x1=frame.left, y1=frame.bottom, x2=frame.right, y2=frame.top, class_="diagonal"))
     for bar in bars:
-        x, width = float(frame.x(bar.low)), float(frame.x(bar.high) - frame.x(bar.low))
+        left, right, middle = (float(frame.x(value)) for value in (*bar.bounds, bar.confidence))
         y, low, high = (float(frame.y(value)) for value in (bar.accuracy, *bar.interval))
-        middle = float(frame.x(bar.confidence))
-        hint = f"{bar.images:,} images with a mean confidence of {bar.confidence:.1%}: {bar.accuracy:.1%} right"
+        hint = f"{bar.images:,} images, mean confidence {bar.confidence:.1%}, {bar.accuracy:.1%} right"
+        shape = {"x": left + 1.5, "y": y, "width": right - left - 3, "height": frame.bottom - y}
         parts += [
-            _tag(
-                "rect",
-                _tag("title", escape(hint)),
-                x=x + 1.5,
-                y=y,
-                width=width - 3,
-                height=frame.bottom - y,
-                class_="bar",
-            ),
+            _tag("rect", _tag("title", escape(hint)), **shape, class_="bar"),
             _tag("line", x1=middle, y1=low, x2=middle, y2=high, class_="whisker"),
             _tag("circle", cx=middle, cy=y, r=3.2, class_="dot"),
         ]
@@ -169,36 +161,31 @@ class Interval:
 
 def intervals(rows: Sequence[Interval], x_title: str) -> Markup:
     """Draw shares as dots with their 95% intervals on one axis, a row each."""
-    lows, highs = zip(*(row.interval for row in rows), strict=True)
-    margin = 0.08 * (max(highs) - min(lows))
-    low, high = max(0.0, min(lows) - margin), min(1.0, max(highs) + margin)
-    bottom = 14 + 40 * len(rows)
-    frame = Frame(12, 6, 408, bottom, (low, high), (0, 1))
+    lows, highs = zip(*(row.interval for row in rows))
+    margin = 0.06 * (max(highs) - min(lows))
+    x_range = max(0.0, min(lows) - margin), min(1.0, max(highs) + margin)
+    frame = Frame(10, 4, 390, 12 + 44 * len(rows), x_range, (0, 1))
     parts = []
-    for tick in _even_ticks(low, high):
+    for tick in _even_ticks(*x_range, 8):
         x = float(frame.x(tick))
-        parts += [
-            _tag("line", x1=x, y1=frame.top, x2=x, y2=bottom, class_="grid"),
-            _text(x, bottom + 16, f"{100 * tick:.4g}%", "tick", "middle"),
-        ]
+        parts.append(_tag("line", x1=x, y1=frame.top, x2=x, y2=frame.bottom, class_="grid"))
+        parts.append(_text(x, frame.bottom + 17, percent(tick), "tick", "middle"))
     for i, row in enumerate(rows):
-        y, (start, middle, end) = (
-            34 + 40 * i,
-            (float(frame.x(value)) for value in (row.interval[0], row.share, row.interval[1])),
-        )
-        anchor, beside = ("start", start) if middle < 210 else ("end", end)
+        y = 38 + 44 * i
+        low, middle, high = (float(frame.x(value)) for value in (row.interval[0], row.share, row.interval[1]))
+        anchor, beside = ("start", low) if middle < (frame.left + frame.right) / 2 else ("end", high)
         parts += [
-            _tag("line", x1=start, y1=y, x2=end, y2=y, class_=f"range c{i}"),
+            _text(beside, y - 12, f"{row.name}: {row.share:.2%}", "name", anchor),
+            _tag("line", x1=low, y1=y, x2=high, y2=y, class_=f"range c{i}"),
             _tag("circle", cx=middle, cy=y, r=4.5, class_=f"point c{i}"),
-            _text(beside, y - 10, f"{row.name}: {row.share:.2%}", "name", anchor),
         ]
-    parts.append(_text(210, bottom + 34, x_title, "axis", "middle"))
-    return _svg(420, bottom + 42, x_title, parts)
+    parts.append(_text((frame.left + frame.right) / 2, frame.bottom + 35, x_title, "axis", "middle"))
+    return _svg(400, frame.bottom + 42, x_title, parts)
 
 
 def percent(share: float) -> str:
     """Write a share of an axis."""
-    return f"{100 * share:.3g}%"
+    return f"{100 * share:.4g}%"
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -208,9 +195,9 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high * (1 + 1e-9)]
 
 
-def _even_ticks(low: float, high: float) -> list[float]:
-    """Return about five round numbers in a range."""
-    raw = (high - low) / 5
+def _even_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Return about so many round numbers in a range."""
+    raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
     return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
@@ -245,15 +232,14 @@ def _axes(
 
 
 def _field(cell: Cell, x: float, y: float, width: float, height: float) -> Markup:
-    shape = {"x": x, "y": y, "width": width - 1, "height": height - 1, "rx": 3}
-    middle = (x + (width - 1) / 2, y + height / 2 + 4)
+    shape: dict[str, Any] = {"x": x, "y": y, "width": width - 1, "height": height - 1, "rx": 3}
     if cell.shade is None:
-        return _tag("g", _tag("rect", **shape, class_="empty") + _text(*middle, cell.text, "none", "middle"))
-    ink = "value high" if cell.shade > 0.5 else "value low"
-    content = _tag("rect", **shape, class_="field", style=f"--shade:{100 * cell.shade:.0f}%") + _text(
-        *middle, cell.text, ink, "middle"
-    )
-    return _tag("g", (_tag("title", escape(cell.hint)) if cell.hint else Markup("")) + content)
+        field, ink = _tag("rect", **shape, class_="empty"), "none"
+    else:
+        field = _tag("rect", **shape, class_="field", style=f"--shade:{100 * cell.shade:.0f}%")
+        ink = "value high" if cell.shade > 0.56 else "value low"
+    hint = _tag("title", escape(cell.hint)) if cell.hint else Markup("")
+    return _tag("g", hint + field + _text(x + (width - 1) / 2, y + height / 2 + 4, cell.text, ink, "middle"))
 
 
 def _points(frame: Frame, x: Array, y: Array) -> str:

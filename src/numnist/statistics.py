@@ -29,7 +29,7 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class McNemar:
-    """How two classifiers did on the same images, and how likely so uneven a split of their differences is by chance."""
+    """How two classifiers did on the same images, and how often chance alone splits their differences so unevenly."""
 
     both_right: int
     only_first: int
@@ -84,8 +84,13 @@ class Reliability:
     low: Array
     high: Array
     count: Array
+    right: Array
     confidence: Array
-    accuracy: Array
+
+    @property
+    def accuracy(self) -> Array:
+        """The share of right answers in each bin."""
+        return _share(self.right, self.count)
 
     @property
     def expected_calibration_error(self) -> float:
@@ -99,15 +104,12 @@ def reliability(confidence: Array, right: Array, bins: int = 10) -> Reliability:
     edges = np.linspace(0, 1, bins + 1)
     places = np.searchsorted(edges[1:-1], confidence)
     count = np.bincount(places, minlength=bins)
+    hits = np.bincount(places[right], minlength=bins)
     sums = np.bincount(places, weights=confidence.astype(np.float64), minlength=bins)
-    return Reliability(
-        edges[:-1],
-        edges[1:],
-        count,
-        _share(sums, count),
-        _share(np.bincount(places, weights=right, minlength=bins), count),
-    )
+    return Reliability(edges[:-1], edges[1:], count, hits, _share(sums, count))
 
 
 def _share(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+    shares = np.zeros(len(whole))
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares

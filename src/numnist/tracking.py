@@ -299,12 +299,12 @@ def _telling(uri: str, action: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, sqlite3.Error) as error:
-        shown = re.sub(r"//[^/@]*@", "//", uri)  # no password
         reason = " ".join(str(error).split())[:500]
-        raise TrackingError(
-            f"the tracking store {shown} failed, to {action}: {reason}. Mend it or set MLFLOW_TRACKING_URI to another; "
+        message = (
+            f"the tracking store {uri} failed, to {action}: {reason}. Mend it or set MLFLOW_TRACKING_URI to another; "
             "then run the same command again, which keeps what is finished"
-        ) from error
+        )
+        raise TrackingError(re.sub(r"://[^/@\s]*@", "://", message)) from error  # no password
 
 
 @contextlib.contextmanager
