@@ -8,6 +8,7 @@ import importlib.metadata
 import itertools
 import os
 import platform
+import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,12 +116,12 @@ def sweeps(
 def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) -> Figure:
     runs = [sum(factor * result["ms"] for (_, factor), result in zip(row.parts, results))
             for results in zip(*(measured[case] for case, _ in row.parts))]  # fmt: skip
-    if len(row.parts) > 1:
+    if row.work == 3:
         return Figure(row.work, row.label, row.contestant, runs)
     [(case, _)] = row.parts
     memory = max(result["peak_mb"] for result in measured[case])
-    figure = Figure(row.work, row.label, row.contestant, runs, memory)
-    return Figure(row.work, row.label, row.contestant, runs, memory, 1000 * gflop(case) / figure.median)
+    speed = 1000 * gflop(case) / statistics.median(runs)
+    return Figure(row.work, row.label, row.contestant, runs, memory, speed)
 
 
 def _cells(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
