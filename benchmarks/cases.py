@@ -49,12 +49,15 @@ class Sizes:
     networks: Sequence[int] = (1, 10, 100, 1000)
     times_images: Sequence[int] = (1, 2, 4)
     sweep_share: int = 1  # the sweep's iterations are divided by it
+    sweep_values: int | None = None  # so many values of each of its axes, the first
     seconds: float = 1.0  # how long a measurement lasts, about
     rounds: int = 3
-    seeds: int = 100  # of work 5's sweep of many cells, ten for each
+    seeds: int = 100  # of work 5's sweep of many cells, ten cells each
 
 
-QUICK = Sizes(5_000, 5_500, (10, 64), (10,), (1, 100), (1, 2), sweep_share=10, seconds=0.1, rounds=1, seeds=5)
+QUICK = Sizes(
+    5_000, 5_500, (10, 64), (10,), (1, 100), (1, 2), sweep_share=10, sweep_values=2, seconds=0.1, rounds=1, seeds=5
+)
 
 
 def rows(

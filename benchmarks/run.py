@@ -8,6 +8,7 @@ import importlib.metadata
 import itertools
 import os
 import platform
+import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,8 +106,8 @@ def sweeps(
     for mode in OURS:
         figures += overheads.sweep_and_overheads(ROOT, file.parent, file, mode, cells, images=sizes.with_validation,
                                                  cores=cores, also=5 in works)  # fmt: skip
-        if 5 in works:
-            figures.append(overheads.many_cells(ROOT, file.parent, file, mode, seeds=sizes.seeds, cores=cores))
+    if 5 in works:
+        figures.append(overheads.many_cells(ROOT, file.parent, file, OURS[0], seeds=sizes.seeds, cores=cores))
     for figure in figures:
         print(f"{figure.label}, {figure.contestant}: {figure.median:.0f} ms", flush=True)
     return figures
@@ -115,17 +116,18 @@ def sweeps(
 def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) -> Figure:
     runs = [sum(factor * result["ms"] for (_, factor), result in zip(row.parts, results))
             for results in zip(*(measured[case] for case, _ in row.parts))]  # fmt: skip
-    if len(row.parts) > 1:
+    if row.work == 3:
         return Figure(row.work, row.label, row.contestant, runs)
     [(case, _)] = row.parts
     memory = max(result["peak_mb"] for result in measured[case])
-    figure = Figure(row.work, row.label, row.contestant, runs, memory)
-    return Figure(row.work, row.label, row.contestant, runs, memory, 1000 * gflop(case) / figure.median)
+    speed = 1000 * gflop(case) / statistics.median(runs)
+    return Figure(row.work, row.label, row.contestant, runs, memory, speed)
 
 
 def _cells(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
     """List the cells of the sweep in params.yaml."""
-    cells = [dict(zip(params.sweep, values)) for values in itertools.product(*params.sweep.values())]
+    axes = [values[: sizes.sweep_values] for values in params.sweep.values()]
+    cells = [dict(zip(params.sweep, values)) for values in itertools.product(*axes)]
     return [
         cell | {"iterations": max(1, cell["iterations"] // sizes.sweep_share), "initialization": params.initialization}
         for cell in cells
