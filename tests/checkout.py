@@ -25,15 +25,21 @@ def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
     params["data"]["name"] = "mnist-5k"
     params["sweep"] = sweep or SWEEP
     (directory / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "A copy for tests"]):
-        subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *command], cwd=directory, check=True)
+        subprocess.run([*git, *command], cwd=directory, check=True)
     return directory
 
 
-def run(directory: Path, *arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(directory: Path, *arguments: str, cwd: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
     """Run `python -m ...` on a checkout, with no tracking server and no mirror from outside."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "MNIST_", "NUMNIST_", "DVC_"))}
-    inherited |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(directory), "DVC_NO_ANALYTICS": "true"}
+    ours = ("MLFLOW_", "MNIST_", "NUMNIST_", "DVC_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(directory),
+        "DVC_NO_ANALYTICS": "true",
+    }
+    command = [sys.executable, "-m", *arguments]
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=cwd or directory, env=inherited | environment, capture_output=True, text=True, check=False
+        command, cwd=cwd or directory, env=environment | more, capture_output=True, text=True, check=False
     )

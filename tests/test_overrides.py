@@ -79,5 +79,5 @@ def test_params_yaml_is_checked_as_a_whole(tmp_path: Path, before: str, after: s
 def test_a_number_that_yaml_reads_as_text_comes_with_the_way_to_write_it(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(TEXT.replace("[0.1, 0.3, 1.0]", "[1e-3]"), encoding="utf-8")
-    with pytest.raises(ConfigError, match="write it as 0.001"):
+    with pytest.raises(ConfigError, match=r"write it as 0\.001"):
         config.load_params(path)

@@ -50,7 +50,8 @@ def test_every_cell_is_a_finished_child_of_one_sweep_and_has_its_directory(finis
     assert len(names) == checkout.CELLS
     assert sorted(names) == sorted(path.name for path in (finished / "runs").iterdir())
     for name in names:
-        assert {path.name for path in (finished / "runs" / name).iterdir()} == {"weights.npz", "curves.csv", "result.json"}
+        held = {path.name for path in (finished / "runs" / name).iterdir()}
+        assert held == {"weights.npz", "curves.csv", "result.json"}
 
 
 def test_metrics_hold_what_readers_rely_on(finished: Path) -> None:
@@ -124,11 +125,12 @@ def test_a_sweep_by_hand_from_another_directory_adds_its_own_children(copy: Path
 
 
 def test_a_value_out_of_range_creates_no_run_and_no_directory(copy: Path) -> None:
-    before = len(runs(copy)), sorted(path.name for path in copy.iterdir()), sorted((copy / "launches").rglob("*"))
+    before = len(runs(copy)), sorted(path.name for path in (*copy.iterdir(), *(copy / "launches").rglob("*")))
     done = checkout.run(copy, "pipeline.train", "-m", "hidden_size=10,0")
     assert done.returncode == 1
     assert done.stderr.strip() == "error: the command line: hidden_size is 0; allowed: a whole number from 1 to 10,000"
-    assert (len(runs(copy)), sorted(path.name for path in copy.iterdir()), sorted((copy / "launches").rglob("*"))) == before
+    after = len(runs(copy)), sorted(path.name for path in (*copy.iterdir(), *(copy / "launches").rglob("*")))
+    assert after == before
 
 
 def test_an_experiment_runs_train_onwards_only(copy: Path) -> None:

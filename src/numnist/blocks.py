@@ -49,7 +49,7 @@ def _edges(ink: np.ndarray) -> np.ndarray:
     """Return the first and last row and column that have ink in each image (m, 784), as (4, m)."""
     pictures = ink.reshape(-1, SIDE, SIDE)
     rows, columns = pictures.any(axis=2), pictures.any(axis=1)
-    ends = [(lines.argmax(axis=1), SIDE - 1 - lines[:, ::-1].argmax(axis=1)) for lines in (rows, columns)]
+    ends = [(lines.argmax(axis=1), SIDE - 1 - np.flip(lines, axis=1).argmax(axis=1)) for lines in (rows, columns)]
     return np.array(ends).reshape(4, -1)
 
 
