@@ -17,7 +17,7 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 
 
 def mean_loss(p: Parameters, X: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return network.losses(network.forward(p, X), labels).mean(axis=-1)
+    return network.measure(network.forward(p, X), labels)[0].mean(axis=-1)
 
 
 @pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
@@ -52,7 +52,7 @@ def test_one_step_on_two_images_is_as_worked_by_hand() -> None:
     a = network.forward(p, X)
     np.testing.assert_array_equal(a.A1[0], np.eye(2))
     np.testing.assert_allclose(a.A2, 0.1)
-    np.testing.assert_allclose(network.losses(a, np.array([0, 1])), np.log(10))
+    np.testing.assert_allclose(network.measure(a, np.array([0, 1]))[0], np.log(10))
     after = network.update(p, network.backward(p, a, X, one_hot(np.array([0, 1])), m=2), np.full((1, 1, 1), 2.0))
     np.testing.assert_array_equal(after.W1, W1)
     np.testing.assert_array_equal(after.b1, 0)
@@ -115,7 +115,7 @@ def test_probabilities_and_losses_survive_scores_beyond_the_range_of_exp() -> No
     a = with_scores(scores)
     np.testing.assert_allclose(a.A2[0, :2, 0], [0.5, 0.5])
     np.testing.assert_allclose(a.A2.sum(axis=1), 1)
-    np.testing.assert_allclose(network.losses(a, np.array([1, 5])), [[np.log(2), 3000]])
+    np.testing.assert_allclose(network.measure(a, np.array([1, 5]))[0], [[np.log(2), 3000]])
 
 
 def test_he_weights_have_the_variance_two_over_fan_in() -> None:
@@ -135,4 +135,4 @@ def test_the_notes_weights_are_uniform_within_a_half() -> None:
 def test_a_hit_is_the_label_with_the_highest_score() -> None:
     scores = np.zeros((10, 3))
     scores[4, 0] = scores[5, 1] = scores[6, 2] = 1
-    np.testing.assert_array_equal(network.hits(with_scores(scores), np.array([4, 5, 0])), [[True, True, False]])
+    np.testing.assert_array_equal(network.measure(with_scores(scores), np.array([4, 5, 0]))[1], [[True, True, False]])

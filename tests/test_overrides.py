@@ -54,8 +54,8 @@ def test_what_is_allowed_passes(argument: str) -> None:
     [
         ("numerics: portable", "numerics: fast", "numerics is 'fast'; allowed: one of portable, native"),
         ("  name: mnist  ", "  name: mnits  ", "data.name is 'mnits'; allowed: one of mnist, mnist-5k"),
-        ("[0.1, 0.3, 1.0]", "[1e-3]", "sweep.learning_rate is '1e-3'; allowed: a number above 0"),
-        ("[0.1, 0.3, 1.0]", "[]", "sweep.learning_rate is []; allowed: a list of at least one value"),
+        ("[0.3, 1.0, 2.0]", "[1e-3]", "sweep.learning_rate is '1e-3'; allowed: a number above 0"),
+        ("[0.3, 1.0, 2.0]", "[]", "sweep.learning_rate is []; allowed: a list of at least one value"),
         ("[10, 32, 64]", "[10, 10]", "without repeats"),
         ("[10, 32, 64]", "10", "a list"),
         ("numerics: portable", "numerics: portable\nnumerics: native", "the key numerics is given twice"),
@@ -78,6 +78,6 @@ def test_params_yaml_is_checked_as_a_whole(tmp_path: Path, before: str, after: s
 
 def test_a_number_that_yaml_reads_as_text_comes_with_the_way_to_write_it(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(TEXT.replace("[0.1, 0.3, 1.0]", "[1e-3]"), encoding="utf-8")
+    path.write_text(TEXT.replace("[0.3, 1.0, 2.0]", "[1e-3]"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"write it as 0\.001"):
         config.load_params(path)

@@ -95,14 +95,15 @@ def update(p: Parameters, d: Parameters, alpha: Array) -> Parameters:
     )
 
 
-def losses(a: Activations, labels: Array) -> Array:
-    """Cross-entropy of each image, (n, m): -log A2 of its label, as log(total) + peak - Z2 of its label."""
-    return np.log(a.total[:, 0]) + a.peak[:, 0] - a.Z2[:, labels, np.arange(len(labels))]
+def measure(a: Activations, labels: Array) -> tuple[Array, Array]:
+    """Return each image's cross-entropy and whether its label has the highest score, each (n, m).
 
-
-def hits(a: Activations, labels: Array) -> Array:
-    """Whether each image's label has the highest score, (n, m)."""
-    return a.Z2[:, labels, np.arange(len(labels))] == a.peak[:, 0]
+    The cross-entropy, -log A2 of the label, is log(total) + peak - Z2 of the label.
+    """
+    n, _, m = a.Z2.shape
+    score = a.Z2.reshape(n, -1)[:, labels * m + np.arange(m)]  # Z2 of each image's label
+    peak = a.peak[:, 0]
+    return np.log(a.total[:, 0]) + peak - score, score == peak
 
 
 def _times_shared(A: Array, B: Array) -> Array:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from numnist import network
-from numnist.blocks import Block, Lane
+from numnist.blocks import Lane
 from numnist.config import TrainingConfig
-from numnist.network import PIXELS, Parameters
+from numnist.network import Parameters
 
 BEYOND_HOPE = 1_000.0  # a mean loss (nats) that no network comes back from; guessing has 2.3
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -132,52 +132,52 @@ def _start(courses: Sequence[Course], rows_per_network: int, dtype: str) -> Stac
     return Stack(configs, Parameters(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, members)))), curves)
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """What is added up over images: losses and hits, each (n,), and the gradient where it is wanted."""
+
+    loss: np.ndarray
+    correct: np.ndarray
+    gradient: Parameters | None
+
+
 def _whole(
     p: Parameters, lanes: Sequence[Lane], pool: Executor, *, descend: bool
 ) -> tuple[tuple[np.ndarray, np.ndarray], Parameters]:
     """Measure mean loss and accuracy, each (n,), over all images and, if `descend`, the gradient."""
-    n, h, _ = p.W1.shape
-    m = sum(len(block.labels) for lane in lanes for block in lane.blocks)
-    loss, correct = np.zeros(n), np.zeros(n)
-    total = Parameters(*map(np.zeros_like, _arrays(p)))
-    dW1 = total.W1.reshape(n * h, PIXELS)
+    m = sum(len(block.labels) for lane in lanes for block in lane)
     sums = pool.map(lambda lane: _over_lane(p, lane, m, descend=descend), lanes)
-    for lane, (lane_loss, lane_correct, lane_gradient) in zip(lanes, sums):
-        loss += lane_loss
-        correct += lane_correct
-        if lane_gradient:
-            dW1[:, lane.pixels] += lane_gradient.W1.reshape(n * h, -1)
-            for whole, part in zip(_arrays(total)[1:], _arrays(lane_gradient)[1:]):
-                whole += part
-    return (loss / m, correct / m), total
+    first = next(sums)
+    loss, correct = first.loss, first.correct
+    for other in sums:
+        loss, correct = loss + other.loss, correct + other.correct
+        if first.gradient and other.gradient:
+            for total, part in zip(_arrays(first.gradient), _arrays(other.gradient)):
+                total += part
+    return (loss / m, correct / m), first.gradient or p
 
 
-def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> tuple[np.ndarray, np.ndarray, Parameters | None]:
-    """Add up a lane's losses, hits and, if `descend`, its part of the gradient of the mean over m images."""
-    p = Parameters(np.take(p.W1, lane.pixels, axis=-1), p.b1, p.W2, p.b2)
-    loss, correct, gradient = np.zeros(len(p.W1)), np.zeros(len(p.W1)), None
-    with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
-        for block in lane.blocks:
-            block_loss, block_correct, part = _over_block(p, block, m, descend=descend)
-            loss, correct = loss + block_loss, correct + block_correct
-            gradient = _add(gradient, part) if gradient and part else part
-    return loss, correct, gradient
+def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> _Sums:
+    """Add up over a lane, for means over m images."""
+    loss, correct = np.zeros(len(p.W1)), np.zeros(len(p.W1))
+    gradient = Parameters(*map(np.zeros_like, _arrays(p))) if descend else None
+    for block in lane:
+        inked = Parameters(np.take(p.W1, block.pixels, axis=-1), p.b1, p.W2, p.b2)
+        with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
+            activations = network.forward(inked, block.X)
+            block_loss, block_hits = network.measure(activations, block.labels)
+            loss += block_loss.sum(axis=-1, dtype=np.float64)
+            correct += block_hits.sum(axis=-1)
+            if gradient:
+                _add(gradient, network.backward(inked, activations, block.X, block.Y, m), block.pixels)
+    return _Sums(loss, correct, gradient)
 
 
-def _over_block(
-    p: Parameters, block: Block, m: int, *, descend: bool
-) -> tuple[np.ndarray, np.ndarray, Parameters | None]:
-    activations = network.forward(p, block.X)
-    loss = network.losses(activations, block.labels).sum(axis=-1, dtype=np.float64)
-    correct = network.hits(activations, block.labels).sum(axis=-1)
-    return loss, correct, network.backward(p, activations, block.X, block.Y, m) if descend else None
-
-
-def _add(total: Parameters, part: Parameters) -> Parameters:
-    """Add the part to the total, in the total's place."""
-    for whole, more in zip(_arrays(total), _arrays(part)):
+def _add(total: Parameters, part: Parameters, pixels: np.ndarray) -> None:
+    """Add a block's gradient to the total, in the total's place."""
+    total.W1[..., pixels] += part.W1
+    for whole, more in zip(_arrays(total)[1:], _arrays(part)[1:]):
         whole += more
-    return total
 
 
 def _padded(p: Parameters, units: int) -> Parameters:
