@@ -6,7 +6,7 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint ui serve clean lock
+.PHONY: help run test lint ui bench clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
@@ -23,8 +23,11 @@ lint: .venv/.installed  ## check style and types
 ui: .venv/.installed  ## browse the runs in MLflow, on 127.0.0.1
 	@python -m pipeline.ui
 
+bench: .venv-bench/.installed  ## measure numnist against PyTorch, JAX, scikit-learn and the notebook (half an hour)
+	@.venv-bench/bin/python -m benchmarks.run
+
 clean:  ## delete all that the pipeline made, and the environment; the tracked runs in mlflow.db stay
-	rm -rf .venv data runs reports sweep.csv launches .cells .sample .dvc/cache .dvc/tmp
+	rm -rf .venv .venv-bench data runs reports sweep.csv launches .cells .sample .dvc/cache .dvc/tmp
 
 lock:  ## renew requirements.lock from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
@@ -37,4 +40,10 @@ lock:  ## renew requirements.lock from pyproject.toml
 	@echo "Installing the pinned packages into .venv: a few minutes, once."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv-bench/.installed: requirements.lock benchmarks/requirements.txt
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@

@@ -1,5 +1,6 @@
 """Choose the sweep's winner, and test it and the note's network once: `python -m pipeline.evaluate`."""
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from hydra import compose, initialize_config_dir
@@ -16,7 +17,7 @@ def main() -> None:
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
-    [[reference]] = sweep.train([note()], data, sweep.open_store(ROOT / ".cells", data))
+    [reference] = chain.from_iterable(sweep.train([note()], data, sweep.open_store(ROOT / ".cells", data)))
     table = results.read_table(ROOT / "sweep.csv")
     found = evaluation.evaluate(table, ROOT / "runs", data, reference, lambda: dataset.load_test(processed))
     evaluation.write(found, ROOT / "reports")

@@ -3,14 +3,19 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from numnist.errors import ConfigError
 from pipeline import ROOT, cli, overrides
+
+if TYPE_CHECKING:
+    from numnist.results import Result
 
 OmegaConf.register_new_resolver("choices", overrides.choices)
 
@@ -22,7 +27,17 @@ def job(config: DictConfig) -> float:
 
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     result = session().run_cell(cell_of(values), Path(values["output"]))
+    if HydraConfig.get().mode == RunMode.RUN:
+        print(_told(result, Path(values["output"])))
     return result.metrics.get("validation_accuracy", 0.0)
+
+
+def _told(result: "Result", output: Path) -> str:
+    """Say how one cell came out, and where its files are."""
+    how = f"diverged after {result.state.iteration} iterations"
+    if shown := result.metrics:
+        how = f"accuracy {shown['train_accuracy']:.2%} in training, {shown['validation_accuracy']:.2%} in validation"
+    return f"{result.config.name}: {how}\n  files   {output / result.config.name}\n  curves  make ui"
 
 
 def main() -> None:

@@ -60,8 +60,8 @@ def test_ties_go_to_the_smaller_network_then_fewer_iterations_then_the_smaller_r
 
 
 def test_means_that_are_equal_tie_whatever_the_order_of_their_sum():
-    first, second = [0.7, 0.2, 0.1], [0.1, 0.2, 0.7]  # sum() gives 1.0 and 0.9999999999999999
-    assert sum(first) != sum(second)
+    first, second = [0.1, 0.2, 0.7, 0.0], [0.7, 0.2, 0.1, 0.0]  # added one by one: 1.0 and 0.9999999999999999
+    assert sum(first) > sum(second)
     frame = table(*((8, 0.1, 9, i, x) for i, x in enumerate(first)), *((4, 0.1, 9, i, x) for i, x in enumerate(second)))
     assert order(frame) == [(4, 0.1, 9), (8, 0.1, 9)]
 

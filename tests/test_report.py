@@ -185,7 +185,9 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
         metrics["mcnemar"]["runner_up"] |= pair
         metrics["mcnemar"]["reference"] |= {"p_value": 1e-9, "separable": True, "only_first": 9, "only_second": 2}
         files.write_json(path, metrics)
-        assert ("not separable on this data" in Page(rendered(tmp_path)).words) != separable
+        page = Page(rendered(tmp_path))
+        assert ("not separable on this data" in page.words) != separable
+        assert "(p = 0.400)" in page.text and "(p < 0.001)" in page.text
 
 
 def test_a_missing_table_is_an_error_that_names_it(tmp_path):
@@ -218,11 +220,12 @@ def test_a_digit_is_read_back_by_pillow_pixel_for_pixel():
 
 def test_weights_are_blue_white_and_orange_on_a_symmetric_scale():
     weights = np.zeros(784)
-    weights[:4] = -2, 2, -1, 1
+    weights[:6] = -2, 2, -1, 1, -0.5, 0.5
     picture = np.asarray(decoded(png.weight_uri(weights, 1)).convert("RGB")).reshape(784, 3)
     assert (picture[0] == picture[2]).all() and (picture[1] == picture[3]).all()  # no further than the reach
     assert picture[2, 2] > picture[2, 0] and picture[3, 0] > picture[3, 2]
-    assert (picture[4] == 247).all()
+    assert picture[2, 0] < picture[4, 0] and picture[3, 2] < picture[5, 2]  # half the weight, a paler colour
+    assert (picture[6] == 247).all()
 
 
 def test_the_winner_and_no_other_field_is_outlined_in_the_heat_maps(html):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import digits
 import numpy as np
 import pytest
 
@@ -10,7 +11,6 @@ from numnist import cells, sweep
 from numnist.cells import Store
 from numnist.config import TrainingConfig
 from numnist.results import Result
-import digits
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=4, seed=0, initialization="he")
 DATA = digits.dataset()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import digits
 import numpy as np
 import pytest
 
@@ -12,7 +13,6 @@ from numnist.config import TrainingConfig
 from numnist.dataset import Part
 from numnist.network import Parameters
 from numnist.training import Course, Images, Stack, State
-import digits
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=6, seed=0, initialization="he")
 PORTABLE = numerics.ROWS_PER_NETWORK["portable"]

@@ -7,12 +7,16 @@ keeps, for each trajectory, the state after every number of iterations that was 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from numnist import blocks, files, network, training
 from numnist.config import TrainingConfig
@@ -30,6 +34,24 @@ class Store:
     directory: Path
     data_digest: str
     fingerprint: Mapping[str, Any]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time train what goes into the store; whoever must wait says for whom."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        owner = self.directory / "owner"
+        lock = FileLock(self.directory / "lock", is_singleton=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            process = owner.read_text(encoding="utf-8") if owner.exists() else "another"
+            print(f"waiting for process {process}, which is training in {self.directory}", file=sys.stderr, flush=True)
+            lock.acquire()
+        try:
+            files.write_text(owner, str(os.getpid()))
+            yield
+        finally:
+            lock.release()
 
     def trajectory(self, config: TrainingConfig) -> str:
         """Return the key of a configuration's trajectory."""

@@ -61,8 +61,10 @@ def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig)
     """Turn the four IDX files into train.npz, validation.npz, test.npz and dataset.json."""
     train, test = _read_part(raw_directory, "train"), _read_part(raw_directory, "t10k")
     if len(train.labels) < data.validation_one_in:
-        raise DataError(f"{raw_directory}: {len(train.labels)} training images, too few to set one in "
-                        f"{data.validation_one_in} apart; lower data.validation_one_in in params.yaml")
+        raise DataError(
+            f"{raw_directory}: {len(train.labels)} training images, too few to set one in "
+            f"{data.validation_one_in} apart; lower data.validation_one_in in params.yaml"
+        )
     indices = split(train.labels, data.validation_one_in, data.split_seed)
     parts = {
         name: {"pixels": train.pixels[chosen], "labels": train.labels[chosen], "indices": chosen}
@@ -102,8 +104,10 @@ def _read_part(directory: Path, prefix: str) -> Part:
     images, labels = _find(directory, f"{prefix}-*images*"), _find(directory, f"{prefix}-*labels*")
     part = Part(idx.read_images(images), idx.read_labels(labels))
     if len(part.pixels) != len(part.labels):
-        raise DataError(f"{labels}: count: expected {len(part.pixels):,}, as many labels as there are images in "
-                        f"{images.name}, got {len(part.labels):,}; delete both and run `python -m pipeline.fetch`")
+        raise DataError(
+            f"{labels}: count: expected {len(part.pixels):,}, as many labels as there are images in "
+            f"{images.name}, got {len(part.labels):,}; delete both and run `python -m pipeline.fetch`"
+        )
     return part
 
 
@@ -146,8 +150,10 @@ def _read_description(path: Path) -> tuple[str, str, dict[str, str]]:
         if not isinstance(name, str) or digest != _digest_of(hashes.values()):
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path} is damaged: expected a name, three parts with their sha256, and the digest over "
-                        "these; delete it and run `dvc repro preprocess`") from None
+        raise DataError(
+            f"{path} is damaged: expected a name, three parts with their sha256, and the digest over "
+            "these; delete it and run `dvc repro preprocess`"
+        ) from None
     return name, digest, hashes
 
 
@@ -155,6 +161,8 @@ def _load_part(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, .
     arrays = load_arrays(path, expected)
     got = _hash(arrays)
     if got != sha256:
-        raise DataError(f"{path}: SHA-256 of its arrays: expected {sha256} (dataset.json), got {got}; "
-                        "delete it and run `dvc repro preprocess`")
+        raise DataError(
+            f"{path}: SHA-256 of its arrays: expected {sha256} (dataset.json), got {got}; "
+            "delete it and run `dvc repro preprocess`"
+        )
     return Part(arrays["pixels"], arrays["labels"])

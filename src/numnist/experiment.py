@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Session:
         if key not in self.logged:
             run = self.tracker.begin_cell(config, key, self.sweep_run, self.tags)
             self.open_runs.append(run)
-        [[result]] = sweep.train([config], self.data, self.store)
+        [result] = chain.from_iterable(sweep.train([config], self.data, self.store))
         directory = output / config.name
         identity = {"name": self.data.name, "digest": self.data.digest}
         results.write_run(directory, result, identity, numerics.fingerprint())

@@ -122,9 +122,12 @@ def _get(base: str, file: str, out: IO[bytes], limits: Limits) -> None:
 
 def _download(url: str, out: IO[bytes], limits: Limits) -> None:
     deadline = time.monotonic() + limits.total
-    with _Session() as session, session.get(
-        url, stream=True, timeout=(limits.connect, limits.read), headers={"Accept-Encoding": "identity"}
-    ) as answer:
+    with (
+        _Session() as session,
+        session.get(
+            url, stream=True, timeout=(limits.connect, limits.read), headers={"Accept-Encoding": "identity"}
+        ) as answer,
+    ):
         if answer.status_code != 200:
             raise _Refused(f"status {answer.status_code} {answer.reason}")
         with tqdm(total=answer.raw.length_remaining, unit="B", unit_scale=True, leave=False, disable=None) as progress:

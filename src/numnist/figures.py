@@ -143,7 +143,7 @@ def reliability(bars: Iterable[Bar]) -> Markup:
         hint = f"{bar.images:,} images, mean confidence {bar.confidence:.1%}, {bar.accuracy:.1%} right"
         shape = {"x": left + 1.5, "y": y, "width": right - left - 3, "height": frame.bottom - y}
         parts += [
-            _tag("rect", _tag("title", escape(hint)), **shape, class_="bar"),
+            _tag("rect", _tag("title", hint), **shape, class_="bar"),
             _tag("line", x1=middle, y1=low, x2=middle, y2=high, class_="whisker"),
             _tag("circle", cx=middle, cy=y, r=3.2, class_="dot"),
         ]
@@ -238,7 +238,7 @@ def _field(cell: Cell, x: float, y: float, width: float, height: float) -> Marku
     else:
         field = _tag("rect", **shape, class_="field", style=f"--shade:{100 * cell.shade:.0f}%")
         ink = "value high" if cell.shade > 0.56 else "value low"
-    hint = _tag("title", escape(cell.hint)) if cell.hint else Markup("")
+    hint = _tag("title", cell.hint) if cell.hint else Markup("")
     return _tag("g", hint + field + _text(x + (width - 1) / 2, y + height / 2 + 4, cell.text, ink, "middle"))
 
 
@@ -247,7 +247,7 @@ def _points(frame: Frame, x: Array, y: Array) -> str:
 
 
 def _text(x: float, y: float, content: str, style: str, anchor: str) -> Markup:
-    return _tag("text", escape(content), x=x, y=y, class_=style, text_anchor=anchor)
+    return _tag("text", content, x=x, y=y, class_=style, text_anchor=anchor)
 
 
 def _turned(x: float, y: float, content: str) -> Markup:
@@ -269,7 +269,7 @@ def _svg(width: float, height: float, label: str, parts: Sequence[Markup]) -> Ma
 
 def _tag(name: str, content: Markup | str = "", **attributes: str | float) -> Markup:
     written = "".join(f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items())
-    return Markup(f"<{name}{written}>{escape(content)}</{name}>")  # noqa: S704  (every part was escaped)
+    return Markup(f"<{name}{written}>{escape(content)}</{name}>")  # noqa: S704  (every part is escaped)
 
 
 def _value(value: str | float) -> str:

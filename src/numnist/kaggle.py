@@ -115,5 +115,5 @@ def _refuse_width(path: Path, columns: list[str], error: Exception) -> NoReturn:
 
 
 def _refuse_cell(place: str, value: object, highest: int) -> NoReturn:
-    got = "nothing" if pd.isna(value) else repr(str(value)[:40])  # type: ignore[call-overload]
+    got = "nothing" if pd.isna(value) else repr(str(value)[:40])
     raise DataError(f"{place}: got {got}, expected a whole number from 0 to {highest}")

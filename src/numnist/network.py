@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Array = np.ndarray
-PIXELS, CLASSES = 784, 10
+SIDE, CLASSES = 28, 10
+PIXELS = SIDE * SIDE
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ _SECONDS_BETWEEN_LINES = 15
 class Report(Protocol):
     """Takes how many units of work are newly done, and a few words on where it stands."""
 
-    def __call__(self, done: float, words: str = "") -> None: ...
+    def __call__(self, done: float, words: str = "") -> None:
+        """Add to what is done."""
 
 
 @contextmanager

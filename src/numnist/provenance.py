@@ -1,4 +1,4 @@
-"""Where a result comes from: the commit, whether the tree was dirty, the locked requirements. For MLflow, never for outs."""
+"""Where a result comes from: commit, dirty tree, locked requirements. For MLflow, never for outs."""
 
 import os
 import subprocess

@@ -47,19 +47,39 @@ def train(
     Every state that a cell asks for is stored as soon as it is reached, and all that is under way every
     CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits.
     """
-    stored = {config: state for config in dict.fromkeys(configs) if (state := store.finished(config))}
-    if stored:
-        yield [Result(config, store.key(config), state) for config, state in stored.items()]
-    plans = plan([config for config in dict.fromkeys(configs) if config not in stored], store)
+    stored = _stored(configs, store)
+    yield stored
+    if missing := _besides(configs, stored):
+        with store.locked():
+            yield from _train_missing(missing, data, store, threads)
+
+
+def _train_missing(
+    configs: Sequence[TrainingConfig], data: Dataset, store: Store, threads: int | None
+) -> Iterator[list[Result]]:
+    """Train cells in stacks, but for those that another process has trained while this one waited."""
+    stored = _stored(configs, store)
+    yield stored
+    plans = plan(_besides(configs, stored), store)
     if not plans:
         return
     images = Images(blocks.layout(data.train), blocks.layout(data.validation))
-    with (
-        ThreadPoolExecutor(threads or _cores()) as pool,
-        progress.bar("training", sum(p.work for p in plans)) as report,
-    ):
+    work = sum(one.work for one in plans)
+    with ThreadPoolExecutor(threads or _cores()) as pool, progress.bar("training", work) as report:
         for number, one in enumerate(plans, 1):
             yield list(_train(one, images, pool, store, report, f"stack {number} of {len(plans)}"))
+
+
+def _stored(configs: Sequence[TrainingConfig], store: Store) -> list[Result]:
+    """Return the results of those cells that are in the store."""
+    found = ((config, store.finished(config)) for config in dict.fromkeys(configs))
+    return [Result(config, store.key(config), state) for config, state in found if state]
+
+
+def _besides(configs: Sequence[TrainingConfig], results: Sequence[Result]) -> list[TrainingConfig]:
+    """Return the cells that have no result, each once."""
+    done = {result.config for result in results}
+    return [config for config in dict.fromkeys(configs) if config not in done]
 
 
 def plan(configs: Iterable[TrainingConfig], store: Store) -> list[Plan]:

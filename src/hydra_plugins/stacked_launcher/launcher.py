@@ -80,6 +80,7 @@ class StackedLauncher(Launcher):
         returned |= {i: self._run(jobs[i]) for i in range(len(jobs)) if i not in returned}
         for output, table in {(job.output, job.table) for job in jobs}:
             results.write_table(Path(table), Path(output))
+            print(f"{len(jobs)} cells: {table}")
         if failed := [cells[i].name for i, job in returned.items() if job.status != JobStatus.COMPLETED]:
             log.error("%d of %d cells failed: %s; the same command trains just these again",
                       len(failed), len(jobs), ", ".join(sorted(failed)))  # fmt: skip

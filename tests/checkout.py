@@ -1,0 +1,45 @@
+"""A copy of this checkout with small parameters, as a git repository of its own, and a way to run its commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SWEEP = {"hidden_size": [4, 6], "learning_rate": [0.1, 0.5], "iterations": [2, 4], "seed": [0, 1]}
+CELLS = 16
+
+
+def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
+    """Copy what git tracks, set the sample and a small sweep, and commit."""
+    names = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=True).stdout.decode()
+    for name in filter(None, names.split("\0")):
+        if name.startswith(("tests/", "benchmarks/", "docs/")) or not (ROOT / name).is_file() or name == "dvc.lock":
+            continue
+        copy = directory / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((ROOT / name).read_bytes())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["data"]["name"] = "mnist-5k"
+    params["sweep"] = sweep or SWEEP
+    (directory / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "A copy for tests"]):
+        subprocess.run([*git, *command], cwd=directory, check=True)
+    return directory
+
+
+def run(directory: Path, *arguments: str, cwd: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m ...` on a checkout, with no tracking server and no mirror from outside."""
+    ours = ("MLFLOW_", "MNIST_", "NUMNIST_", "DVC_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(directory),
+        "DVC_NO_ANALYTICS": "true",
+    }
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(
+        command, cwd=cwd or directory, env=environment | more, capture_output=True, text=True, check=False
+    )

@@ -1,0 +1,150 @@
+"""The stages end to end, on the packaged sample, as people start them."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import checkout
+import pytest
+import yaml
+
+from numnist import tracking
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout, at a path with a space and a letter beyond ASCII, in which the pipeline has run once."""
+    directory = checkout.make(tmp_path_factory.mktemp("größe one"))
+    done = checkout.run(directory, "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return directory
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of it for a test to change."""
+    directory = tmp_path / "copy"
+    shutil.copytree(finished, directory, symlinks=True)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def runs(directory: Path) -> list[tracking.Any]:
+    tracker = tracking.connect(directory)
+    return list(tracker.client.search_runs([tracker.experiment], max_results=1000))
+
+
+def children(directory: Path) -> dict[str, list[str]]:
+    """The names of finished child runs by their parent."""
+    found: dict[str, list[str]] = {}
+    for run in runs(directory):
+        if parent := run.data.tags.get("mlflow.parentRunId"):
+            assert run.info.status == "FINISHED"
+            found.setdefault(parent, []).append(run.info.run_name)
+    return found
+
+
+def test_every_cell_is_a_finished_child_of_one_sweep_and_has_its_directory(finished: Path) -> None:
+    [(_, names)] = children(finished).items()
+    assert len(names) == checkout.CELLS
+    assert sorted(names) == sorted(path.name for path in (finished / "runs").iterdir())
+    for name in names:
+        held = {path.name for path in (finished / "runs" / name).iterdir()}
+        assert held == {"weights.npz", "curves.csv", "result.json"}
+
+
+def test_metrics_hold_what_readers_rely_on(finished: Path) -> None:
+    metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["dataset"]["name"] == "mnist-5k" and len(metrics["dataset"]["digest"]) == 64
+    assert metrics["winner"]["hidden_size"] in (4, 6) and metrics["winner"]["iterations"] in (2, 4)
+    assert metrics["test"]["n"] == 1000
+    assert metrics["test"]["accuracy"] + metrics["test"]["error"] == pytest.approx(1)
+    assert 0 < metrics["validation"]["accuracy"] < 1
+
+
+def test_the_winner_is_the_registered_champion(finished: Path) -> None:
+    metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    weights = tracking.connect(finished).weights_of("champion")
+    assert weights.read_bytes() == (finished / "runs" / metrics["winner"]["name"] / "weights.npz").read_bytes()
+
+
+def test_the_report_names_the_sample_in_its_first_line_of_text(finished: Path) -> None:
+    page = (finished / "reports" / "index.html").read_text(encoding="utf-8")
+    heading = page[page.index("<h1") : page.index("</h1>")]
+    assert "mnist-5k" in heading.lower() or "sample" in heading.lower()
+
+
+def test_outs_hold_no_path_of_this_machine(finished: Path) -> None:
+    outs = [finished / "sweep.csv", *(finished / "runs").rglob("*"), *(finished / "reports").rglob("*")]
+    for path in outs:
+        if path.is_file():
+            assert str(finished).encode() not in path.read_bytes(), path
+
+
+def test_a_second_run_does_nothing(copy: Path) -> None:
+    before = (copy / "dvc.lock").read_bytes(), len(runs(copy))
+    done = checkout.run(copy, "pipeline.run")
+    assert done.returncode == 0 and "Everything is up to date." in done.stdout, done.stdout + done.stderr
+    assert ((copy / "dvc.lock").read_bytes(), len(runs(copy))) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        ("data.validation_one_in", 10, {"preprocess", "report"}),
+        ("data.split_seed", 1, {"preprocess", "report"}),
+        ("sweep.seed", [0], {"train", "report"}),
+        ("initialization", "uniform", {"train"}),
+        ("numerics", "native", {"train", "evaluate"}),
+        ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
+        ("datasets.mnist.mirrors", ["https://example.org/"], set()),
+    ],
+)
+def test_an_edit_of_a_parameter_concerns_just_its_stages(copy: Path, key: str, value: object, stages: set[str]) -> None:
+    from dvc.repo import Repo
+
+    params = yaml.safe_load((copy / "params.yaml").read_text(encoding="utf-8"))
+    *parents, last = key.split(".")
+    place = params
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    (copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    with Repo(str(copy)) as repo:
+        changed = repo.status()
+    by_params = {stage for stage, reasons in changed.items() for reason in reasons if "params.yaml" in str(reason)}
+    assert by_params == stages
+
+
+def test_a_sweep_by_hand_from_another_directory_adds_its_own_children(copy: Path, tmp_path: Path) -> None:
+    done = checkout.run(copy, "pipeline.train", "-m", "hidden_size=3,5", "iterations=1,3", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(len(names) for names in children(copy).values()) == [4, checkout.CELLS]
+    assert not list(tmp_path.glob("*.db")) and len(list((copy / "launches").glob("*/sweep.csv"))) == 2 - 1
+
+
+def test_a_value_out_of_range_creates_no_run_and_no_directory(copy: Path) -> None:
+    before = len(runs(copy)), sorted(path.name for path in (*copy.iterdir(), *(copy / "launches").rglob("*")))
+    done = checkout.run(copy, "pipeline.train", "-m", "hidden_size=10,0")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: the command line: hidden_size is 0; allowed: a whole number from 1 to 10,000"
+    after = len(runs(copy)), sorted(path.name for path in (*copy.iterdir(), *(copy / "launches").rglob("*")))
+    assert after == before
+
+
+def test_an_experiment_runs_train_onwards_only(copy: Path) -> None:
+    done = checkout.run(copy, "dvc", "exp", "run", "-S", "sweep.hidden_size=[5]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+    assert ran == ["train", "evaluate", "report"]
+
+
+def test_other_launchers_give_the_same_bytes(copy: Path) -> None:
+    arguments = ("-m", "hidden_size=4,6", "learning_rate=0.5", "iterations=4", f"output={copy / 'alone'}")
+    done = checkout.run(copy, "pipeline.train", *arguments, "hydra/launcher=basic", "hydra/sweeper=basic")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(copy / ".cells")
+    assert checkout.run(copy, "pipeline.train", *arguments, "hydra/launcher=basic").returncode == 0
+    for path in (copy / "alone").rglob("*.npz"):
+        assert path.read_bytes() == (copy / "runs" / path.parent.name / path.name).read_bytes()
