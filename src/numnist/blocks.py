@@ -39,7 +39,8 @@ def layout(part: Part, dtype: str = "float32") -> list[Lane]:
     ink = part.pixels > 0
     halvings = int(np.log2(np.clip(len(ink) // BLOCK_IMAGES, 1, BLOCKS)))
     blocks = [_block(part, images, dtype) for images in _halved(np.arange(len(ink)), ink, _edges(ink), halvings)]
-    return [blocks[first : first + LANE_BLOCKS] for first in range(0, len(blocks), LANE_BLOCKS)]
+    lanes = [blocks[first : first + LANE_BLOCKS] for first in range(0, len(blocks), LANE_BLOCKS)]
+    return sorted(lanes, key=lambda lane: -sum(block.X.size for block in lane))  # the longest work first
 
 
 def _edges(ink: np.ndarray) -> np.ndarray:

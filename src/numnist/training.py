@@ -5,7 +5,7 @@ thread (`numerics`).
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,16 +109,18 @@ def train_stack(
     stack = _start(courses, rows_per_network, dtype)
     while True:
         descend = any(config.iterations >= len(rows) + 1 for config, rows in zip(stack.configs, stack.curves))
-        train, gradient = _whole(stack.parameters, images.train, pool, descend=descend)
-        validation, _ = _whole(stack.parameters, images.validation, pool, descend=False)
-        for rows, *measured in zip(stack.curves, *train, *validation):
+        passes = [
+            _begin(stack.parameters, images.train, pool, descend=descend),
+            _begin(stack.parameters, images.validation, pool, descend=False),
+        ]
+        train, validation = map(_total, passes)
+        for rows, *measured in zip(stack.curves, *train.means(), *validation.means()):
             rows.append(np.array(measured) if measured[0] < BEYOND_HOPE else np.full(len(CURVES), np.nan))
         yield stack
         going_on = stack.unfinished()
-        if not going_on:
+        if not going_on or train.gradient is None:
             return
-        if len(going_on) < len(stack.configs):
-            stack, gradient = _selected(stack, going_on), _members(gradient, going_on)
+        stack, gradient = _selected(stack, going_on), _members(train.gradient, going_on)
         alpha = np.array([config.learning_rate for config in stack.configs], dtype)[:, np.newaxis, np.newaxis]
         stack = replace(stack, parameters=network.update(stack.parameters, gradient, alpha))
 
@@ -136,41 +138,50 @@ def _start(courses: Sequence[Course], rows_per_network: int, dtype: str) -> Stac
 class _Sums:
     """What is added up over images: losses and hits, each (n,), and the gradient where it is wanted."""
 
+    images: int
     loss: np.ndarray
-    correct: np.ndarray
+    hits: np.ndarray
     gradient: Parameters | None
 
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean loss and accuracy, each (n,)."""
+        return self.loss / self.images, self.hits / self.images
 
-def _whole(
-    p: Parameters, lanes: Sequence[Lane], pool: Executor, *, descend: bool
-) -> tuple[tuple[np.ndarray, np.ndarray], Parameters]:
-    """Measure mean loss and accuracy, each (n,), over all images and, if `descend`, the gradient."""
+
+def _begin(p: Parameters, lanes: Sequence[Lane], pool: Executor, *, descend: bool) -> "list[Future[_Sums]]":
+    """Hand the lanes to the pool, to be measured and, if `descend`, differentiated."""
     m = sum(len(block.labels) for lane in lanes for block in lane)
-    sums = pool.map(lambda lane: _over_lane(p, lane, m, descend=descend), lanes)
-    first = next(sums)
-    loss, correct = first.loss, first.correct
-    for other in sums:
-        loss, correct = loss + other.loss, correct + other.correct
-        if first.gradient and other.gradient:
-            for total, part in zip(_arrays(first.gradient), _arrays(other.gradient)):
-                total += part
-    return (loss / m, correct / m), first.gradient or p
+    return [pool.submit(_over_lane, p, lane, m, descend=descend) for lane in lanes]
+
+
+def _total(lanes: "list[Future[_Sums]]") -> _Sums:
+    """Add up the lanes, in their order, in the place of the first one's gradient."""
+    first, *others = (lane.result for lane in lanes)
+    total = first()
+    for result in others:
+        part = result()
+        total = _Sums(total.images + part.images, total.loss + part.loss, total.hits + part.hits, total.gradient)
+        if total.gradient and part.gradient:
+            for whole, more in zip(_arrays(total.gradient), _arrays(part.gradient)):
+                whole += more
+    return total
 
 
 def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> _Sums:
-    """Add up over a lane, for means over m images."""
-    loss, correct = np.zeros(len(p.W1)), np.zeros(len(p.W1))
+    """Add up over a lane, the gradient for the mean over m images."""
+    images, loss, hits = 0, np.zeros(len(p.W1)), np.zeros(len(p.W1))
     gradient = Parameters(*map(np.zeros_like, _arrays(p))) if descend else None
     for block in lane:
         inked = Parameters(np.take(p.W1, block.pixels, axis=-1), p.b1, p.W2, p.b2)
         with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
             activations = network.forward(inked, block.X)
-            block_loss, block_hits = network.measure(activations, block.labels)
-            loss += block_loss.sum(axis=-1, dtype=np.float64)
-            correct += block_hits.sum(axis=-1)
+            block_losses, block_hits = network.measure(activations, block.labels)
+            images += len(block.labels)
+            loss += block_losses.sum(axis=-1, dtype=np.float64)
+            hits += block_hits.sum(axis=-1)
             if gradient:
                 _add(gradient, network.backward(inked, activations, block.X, block.Y, m), block.pixels)
-    return _Sums(loss, correct, gradient)
+    return _Sums(images, loss, hits, gradient)
 
 
 def _add(total: Parameters, part: Parameters, pixels: np.ndarray) -> None:
