@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import short_training
+from threadpoolctl import threadpool_info
 
 from numnist import numerics
 from numnist.errors import NumericsError
@@ -90,3 +91,9 @@ def test_the_fingerprint_names_all_that_the_bits_depend_on() -> None:
     assert found["mode"] == "portable" and found["blas_kernel"] == "Haswell"
     assert found["numpy"].startswith("2.") and found["blas"].startswith("scipy-openblas 0.")
     assert "512" not in found["simd"] and "V4" not in found["simd"]
+
+
+@on_x86
+def test_blas_uses_the_pinned_kernel_and_one_thread() -> None:
+    [blas] = [one for one in threadpool_info() if "numpy" in one["filepath"]]
+    assert (blas["architecture"], blas["num_threads"]) == ("Haswell", 1)
