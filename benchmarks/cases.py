@@ -52,11 +52,23 @@ class Sizes:
     sweep_values: int | None = None  # so many values of each of its axes, the first
     seconds: float = 1.0  # how long a measurement lasts, about
     rounds: int = 3
+    overheads: Sequence[str] = OURS  # the modes whose overheads are measured
     seeds: int = 100  # of work 5's sweep of many cells, ten cells each
 
 
 QUICK = Sizes(
-    5_000, 5_500, (10, 64), (10,), (1, 100), (1, 2), sweep_share=10, sweep_values=2, seconds=0.1, rounds=1, seeds=5
+    images=5_000,
+    with_validation=5_500,
+    one=(10,),
+    stack=(10,),
+    networks=(1, 100),
+    times_images=(2,),
+    sweep_share=10,
+    sweep_values=2,
+    seconds=0.1,
+    rounds=1,
+    overheads=("native",),
+    seeds=5,
 )
 
 

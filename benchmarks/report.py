@@ -44,12 +44,12 @@ class Figure:
         return statistics.median(self.runs)
 
 
-def write(directory: Path, figures: Sequence[Figure], about: Mapping[str, Any]) -> None:
-    """Write results.json and results.md. `about`: images, machine, versions, agreement, peak_gflops."""
+def write(directory: Path, name: str, figures: Sequence[Figure], about: Mapping[str, Any]) -> None:
+    """Write <name>.json and <name>.md. `about`: images, machine, versions, agreement, peak_gflops."""
     rows = [_row(figure, _ratios(figure, figures)) for figure in figures]
     content = json.dumps({**about, "rows": rows}, indent=2, ensure_ascii=False)
-    (directory / "results.json").write_text(content + "\n", encoding="utf-8")
-    (directory / "results.md").write_text(_markdown(figures, about), encoding="utf-8")
+    (directory / f"{name}.json").write_text(content + "\n", encoding="utf-8")
+    (directory / f"{name}.md").write_text(_markdown(figures, about), encoding="utf-8")
 
 
 def _row(figure: Figure, ratios: Mapping[str, float]) -> dict[str, Any]:

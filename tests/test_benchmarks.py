@@ -101,7 +101,7 @@ def test_the_report_gives_medians_spread_and_ratios_to_numnist_in_the_same_case(
         Figure(2, "h = 32", "native", [11.0, 12.0, 13.0], 300.0, 450.0),
         Figure(5, "all of it but training", "native", [5_000.0], share=0.05),
     ]
-    report.write(tmp_path, figures, ABOUT)
+    report.write(tmp_path, "results", figures, ABOUT)
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     first = content["rows"][0]
     assert content["peak_gflops"] == {"portable": 200.0, "native": 400.0}

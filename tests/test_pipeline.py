@@ -113,7 +113,12 @@ def test_an_edit_of_a_parameter_concerns_just_its_stages(copy: Path, key: str, v
     (copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     with Repo(str(copy)) as repo:
         changed = repo.status()
-    by_params = {stage for stage, reasons in changed.items() for reason in reasons if "params.yaml" in str(reason)}
+    by_params = {
+        stage.rpartition(":")[2]
+        for stage, reasons in changed.items()
+        for reason in reasons
+        if "params.yaml" in str(reason)
+    }
     assert by_params == stages
 
 

@@ -1,0 +1,101 @@
+"""`make run`: the pipeline on the data set of params.yaml or, where that cannot be reached, on the packaged sample.
+
+The sample's run has a workspace of its own, .sample/: params.yaml, dvc.lock and the results of the checkout stay as
+they are, so the next run with a mirror in reach is that of the real data set.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from numnist import files
+from numnist.errors import NumnistError
+from pipeline import ROOT, cli
+
+SAMPLE_WORKSPACE = ROOT / ".sample"
+NOT_COPIED = {"dvc.lock", "params.yaml"}  # the workspace has its own
+
+
+def main() -> None:
+    """Run the pipeline, and say where its results are."""
+    lock = FileLock(ROOT / ".dvc" / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("Waiting for another `make run` in this checkout to end.", flush=True)
+        lock.acquire()
+    with lock:
+        workspace = ROOT if _data_at_hand() else _sample_workspace()
+        up_to_date = _dvc(workspace, "status", "--quiet", quiet=True) == 0
+        if not up_to_date and _dvc(workspace, "repro") != 0:
+            raise NumnistError(
+                "the pipeline stopped; the reason stands above. What is done is kept: `make run` goes on"
+            )
+    print("Everything is up to date." if up_to_date else "Done.")
+    _show_results(workspace)
+
+
+def _data_at_hand() -> bool:
+    """Whether the data set of params.yaml is there or can be fetched; where not, say so."""
+    from numnist import fetching
+
+    params = cli.params()
+    if not params.source.mirrors or os.environ.get("MNIST_MIRROR"):
+        return True
+    if any(_dvc(ROOT, *command, "--quiet", "fetch", quiet=True) == 0 for command in (["status"], ["checkout"])):
+        return True
+    if fetching.reachable(params.source):
+        return True
+    print(
+        f"No mirror of {params.data.name} can be reached, so this is a run on {fetching.SAMPLE}, the packaged sample "
+        f"(in {SAMPLE_WORKSPACE.name}/). MNIST_MIRROR=<directory or URL> names a mirror of your own.",
+        flush=True,
+    )
+    return False
+
+
+def _sample_workspace() -> Path:
+    """Make or refresh the sample's workspace: this checkout's files, with data.name changed."""
+    from numnist import fetching
+
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, check=True).stdout.decode()  # noqa: S603
+    for name in filter(None, listed.split("\0")):
+        original, copy = ROOT / name, SAMPLE_WORKSPACE / name
+        if name in NOT_COPIED or not original.is_file():
+            continue
+        if not copy.is_file() or copy.read_bytes() != original.read_bytes():
+            files.write_bytes(copy, original.read_bytes())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["data"]["name"] = fetching.SAMPLE
+    files.write_text(SAMPLE_WORKSPACE / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+    files.write_text(SAMPLE_WORKSPACE / ".dvc" / "config.local", "[core]\n    no_scm = true\n")
+    return SAMPLE_WORKSPACE
+
+
+def _dvc(workspace: Path, *arguments: str, quiet: bool = False) -> int:
+    """Run DVC in a workspace and return its exit code."""
+    output = subprocess.DEVNULL if quiet else None
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=workspace, stdout=output, stderr=output, check=False).returncode  # noqa: S603
+
+
+def _show_results(workspace: Path) -> None:
+    metrics = files.read_json(workspace / "reports" / "metrics.json")
+    winner, test = metrics["winner"], metrics["test"]
+    print(
+        f"  data set  {metrics['dataset']['name']}\n"
+        f"  winner    {winner['hidden_size']} hidden units, learning rate {winner['learning_rate']:g}, "
+        f"{winner['iterations']} iterations: {metrics['validation']['accuracy']:.2%} on validation data, "
+        f"{test['accuracy']:.2%} on the test set ({test['n']:,} images)\n"
+        f"  report    {workspace / 'reports' / 'index.html'}\n"
+        f"  runs      make ui"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
