@@ -6,7 +6,7 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint ui bench clean lock
+.PHONY: help run test lint ui verify bench clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
@@ -22,6 +22,9 @@ lint: .venv/.installed  ## check style and types
 
 ui: .venv/.installed  ## browse the runs in MLflow, on 127.0.0.1
 	@python -m pipeline.ui
+
+verify: .venv/.installed  ## repeat the pipeline in a fresh clone and compare with dvc.lock (on a sample: python -m pipeline.verify --quick)
+	@python -m pipeline.verify
 
 bench: .venv-bench/.installed  ## measure numnist against PyTorch, JAX, scikit-learn and the notebook (half an hour)
 	@.venv-bench/bin/python -m benchmarks.run

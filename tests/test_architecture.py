@@ -12,13 +12,13 @@ LIBRARY = sorted((ROOT / "src" / "numnist").glob("*.py"))
 OURS = [*LIBRARY, *sorted((ROOT / "src" / "hydra_plugins").rglob("*.py")), *sorted((ROOT / "pipeline").glob("*.py"))]
 LAYERS = [  # a module imports from its own line or from those above it
     {"errors"},
-    {"files", "config", "numerics", "progress", "provenance"},
+    {"files", "config", "numerics", "progress", "provenance", "verification"},
     {"network", "idx", "statistics", "figures", "png"},
     {"dataset", "fetching", "blocks", "kaggle", "pictures", "prediction"},
     {"training"},
     {"results", "cells"},
     {"sweep", "tracking", "selection", "served"},
-    {"experiment", "evaluation", "plots"},
+    {"experiment", "evaluation", "plots", "replay"},
     {"report"},
 ]
 

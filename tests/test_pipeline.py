@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,42 @@ def test_an_experiment_runs_train_onwards_only(copy: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
     assert ran == ["train", "evaluate", "report"]
+
+
+def test_the_champion_comes_out_the_same_when_it_is_trained_again_from_its_run(copy: Path) -> None:
+    done = checkout.run(copy, "pipeline.replay", "champion")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("  weights.npz: same bytes\n  curves.csv: same bytes\nexact: the same bytes\n")
+
+
+def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Path) -> None:
+    description = copy / "data" / "processed" / "dataset.json"
+    with (copy / "src" / "numnist" / "blocks.py").open("a") as code:
+        code.write("\nBLOCK_IMAGES = 300  # changed\n")
+    assert checkout.run(copy, "pipeline.train", "hidden_size=3", "iterations=2").returncode == 0
+    tracker = tracking.connect(copy)
+    [run] = [one for one in runs(copy) if one.data.params.get("hidden_size") == "3"]
+    changed = Path(tracker.client.download_artifacts(run.info.run_id, "provenance.diff")).read_text(encoding="utf-8")
+    assert "+BLOCK_IMAGES = 300  # changed" in changed and run.data.tags["git.dirty"] == "true"
+    subprocess.run(["git", "checkout", "-q", "src"], cwd=copy, check=True)
+    processed = description.read_text(encoding="utf-8")
+    params = (copy / "params.yaml").read_text(encoding="utf-8")
+    (copy / "params.yaml").write_text(params.replace("split_seed: 0", "split_seed: 1"), encoding="utf-8")
+    assert checkout.run(copy, "pipeline.preprocess").returncode == 0
+    assert description.read_text(encoding="utf-8") != processed
+    done = checkout.run(copy, "pipeline.replay", run.info.run_id, "numerics=native")
+    assert done.returncode == 1 and "what could explain it:" in done.stdout, done.stdout + done.stderr
+    for cause in ("other data: digest ", "other training code: ", "numerics.mode: portable then, native now"):
+        assert cause in done.stdout
+    assert "uncommitted changes then" in done.stdout and "uncommitted changes now" in done.stdout
+
+
+@pytest.mark.parametrize("run", ["0" * 32, "not an id", "sweep"])
+def test_a_replay_of_what_is_no_cell_is_an_error(finished: Path, run: str) -> None:
+    [sweep] = children(finished)
+    done = checkout.run(finished, "pipeline.replay", sweep if run == "sweep" else run)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and "`make ui` shows" in done.stderr
 
 
 def test_other_launchers_give_the_same_bytes(copy: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from numnist import dataset, numerics, provenance, results, sweep, tracking
+from numnist import cells, dataset, numerics, provenance, results, sweep, tracking
 from numnist.config import TRAINING_RANGES, TrainingConfig, parse_training
 from numnist.errors import ConfigError
 from numnist.results import Result
@@ -24,9 +24,7 @@ class Session:
         self.data = dataset.load(root / "data" / "processed")
         self.store = sweep.open_store(root / ".cells", self.data)
         self.tracker = tracking.connect(root)
-        self.tags = provenance.tags(root) | {
-            f"numerics.{name}": str(value) for name, value in numerics.fingerprint().items()
-        }
+        self.tags, self.diff = tags(root), provenance.diff(root)
         self.sweep_run: str | None = None
         self.logged: set[str] = set()
         self.open_runs: list[str] = []
@@ -39,6 +37,7 @@ class Session:
             key = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
             self.sweep_run = self.tracker.begin_sweep(key, name, self.tags)
             self.open_runs.append(self.sweep_run)
+            self._log_diff(self.sweep_run)
             self.logged = self.tracker.finished_cells(self.sweep_run)
 
     def run_cell(self, config: TrainingConfig, output: Path) -> Result:
@@ -48,6 +47,8 @@ class Session:
         if key not in self.logged:
             run = self.tracker.begin_cell(config, key, self.sweep_run, self.tags)
             self.open_runs.append(run)
+            if self.sweep_run is None:
+                self._log_diff(run)
         [result] = chain.from_iterable(sweep.train([config], self.data, self.store))
         directory = output / config.name
         identity = {"name": self.data.name, "digest": self.data.digest}
@@ -61,6 +62,17 @@ class Session:
         """Close every run that is still open: FINISHED, FAILED or KILLED."""
         while self.open_runs:
             self.tracker.end(self.open_runs.pop(), status)
+
+    def _log_diff(self, run: str) -> None:
+        """Keep with a run how the tracked files differed from the commit, where they did."""
+        if self.diff:
+            self.tracker.log_text(run, "provenance.diff", self.diff)
+
+
+def tags(root: Path) -> dict[str, str]:
+    """Return what identifies how this process trains: commit, code and arithmetic."""
+    arithmetic = {f"numerics.{name}": str(value) for name, value in numerics.fingerprint().items()}
+    return {**provenance.tags(root), tracking.CODE: cells.code_digest(), **arithmetic}
 
 
 @functools.cache

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = MODEL = "numnist"
 CELL, SWEEP = "numnist.cell", "numnist.sweep"  # tags: the key of a run
-DATA, WEIGHTS = "numnist.data", "numnist.weights"  # tags: the digests of a model
+DATA, WEIGHTS = "numnist.data", "numnist.weights"  # tags: the digests of a model; of a cell, its weights
+CODE = "numnist.code"  # tag: the digest of the code that trained
 DIVERGED = "diverged"  # tag of a cell whose loss was no longer finite: the iteration
 _HOST, _PID, _STARTED = "numnist.host", "numnist.pid", "numnist.started"  # tags: who owns the run
 _NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"  # tags that MLflow's pages show as text and as a tree
@@ -75,6 +76,17 @@ _MODEL_NOTE = (
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What the store holds of a cell's run, beside its files."""
+
+    run_id: str
+    name: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    data_digest: str
+
+
+@dataclass(frozen=True)
 class Tracker:
     """An open tracking store and the experiment in it. Each method raises TrackingError where the store fails."""
 
@@ -91,11 +103,16 @@ class Tracker:
 
     def begin_cell(self, config: TrainingConfig, key: str, parent: str | None, tags: Mapping[str, str]) -> str:
         """Return the run of a cell, RUNNING with the config as its parameters: one that was cut off, else a new one."""
+        from mlflow.entities import Param
+
         tags = {CELL: key, _NOTE: _CELL_NOTE, **({_PARENT: parent} if parent else {}), **tags}
         with _telling(self.uri, f"begin the cell {config.name}"):
             same = [run for run in self._search(f"tags.`{CELL}` = '{key}'") if run.data.tags.get(_PARENT) == parent]
             cut_off = next((run for run in same if _cut_off(run)), None)
-            return self._continue(cut_off, tags) if cut_off else self._create(config.name, tags, asdict(config))
+            run_id = self._continue(cut_off, tags) if cut_off else self._create(config.name, tags)
+            params = [Param(key, str(value)) for key, value in asdict(config).items()]
+            self.client.log_batch(run_id, params=params)  # again where cut off: it may have been before this
+            return run_id
 
     def finished_cells(self, parent: str) -> set[str]:
         """Return the keys of a sweep's cells that need no more work: finished, or diverged."""
@@ -123,6 +140,8 @@ class Tracker:
                 self.client.log_artifact(run_id, str(directory / name))
             if diverged:
                 self.client.set_tag(run_id, DIVERGED, record["iteration"])
+            else:
+                self.client.set_tag(run_id, WEIGHTS, files.sha256(directory / "weights.npz"))
             self.client.set_terminated(run_id, "FAILED" if diverged else "FINISHED")
 
     def end(self, run_id: str, status: str) -> None:
@@ -141,6 +160,11 @@ class Tracker:
             for directory, members in paths.items():
                 for path in members:
                     self.client.log_artifact(run_id, str(path), directory or None)
+
+    def log_text(self, run_id: str, name: str, text: str) -> None:
+        """Store a text as an artifact."""
+        with _telling(self.uri, f"store {name} of the run {run_id}"):
+            self.client.log_text(run_id, text, name)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
@@ -181,6 +205,22 @@ class Tracker:
                 raise DataError("there is no champion yet; `make run` trains and registers one")
             return Path(download_artifacts(f"{version.source}/artifacts/weights.npz", tracking_uri=self.uri))
 
+    def read_cell(self, run: str) -> Recorded:
+        """Return what is kept of a cell's run, or of that of the `champion`; DataError where there is no such cell."""
+        with _telling(self.uri, f"read the run {run}"):
+            found = self._champions_run() if run == "champion" else self._run(run)
+            if CELL not in found.data.tags or not _done(found):
+                raise DataError(f"the run {run} is no finished cell; `make ui` shows which runs there are")
+            inputs = found.inputs.dataset_inputs if found.inputs else []
+            sources = [json.loads(one.dataset.source) for one in inputs]
+            digest = sources[0]["digest"] if sources else ""
+            return Recorded(found.info.run_id, found.info.run_name, found.data.params, found.data.tags, digest)
+
+    def copy_files(self, run_id: str, directory: Path) -> None:
+        """Copy a run's artifacts into a directory."""
+        with _telling(self.uri, f"copy the files of the run {run_id}"):
+            self.client.download_artifacts(run_id, "", str(directory))
+
     def sweep_link(self) -> str:
         """Return the part of the UI's address, from # on, that shows the newest sweep's curves."""
         newest = self.newest_sweep()
@@ -210,11 +250,8 @@ class Tracker:
             found += page
         return found
 
-    def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any] | None = None) -> str:
-        from mlflow.entities import Param
-
+    def _create(self, name: str, tags: Mapping[str, str]) -> str:
         run_id: str = self.client.create_run(self.experiment, tags={**tags, **_owner()}, run_name=name).info.run_id
-        self.client.log_batch(run_id, params=[Param(key, str(value)) for key, value in (params or {}).items()])
         return run_id
 
     def _continue(self, run: "Run", tags: Mapping[str, str]) -> str:
@@ -229,6 +266,26 @@ class Tracker:
         metrics = [Metric(name, value, timestamp, step) for name, value, step in rows if math.isfinite(value)]
         for first in range(0, len(metrics), _ROWS):
             self.client.log_batch(run_id, metrics=metrics[first : first + _ROWS])
+
+    def _run(self, run_id: str) -> "Run":
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise DataError(f"{self.uri} holds no run {run_id}; `make ui` shows which there are") from None
+            raise
+
+    def _champions_run(self) -> "Run":
+        """Return the newest run of the cell whose weights are the champion's."""
+        version = self._champion()
+        if version is None:
+            raise DataError("there is no champion yet; `make run` trains and registers one")
+        same = self._search(f"tags.`{CELL}` LIKE '%' and tags.`{WEIGHTS}` = '{version.tags.get(WEIGHTS)}'")
+        if not same:
+            raise DataError("no run in the store has the champion's weights; give the id of one: `make ui` shows them")
+        return same[0]
 
     def _champion(self) -> Any:
         from mlflow.exceptions import MlflowException

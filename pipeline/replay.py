@@ -1,0 +1,54 @@
+"""Train one tracked cell again and compare: `python -m pipeline.replay RUN_ID`, or `champion` for the registered one.
+
+Nothing is taken from the store of cells. It computes as the run did, unless numerics=portable or native is given.
+Exit 0 only where weights and curves have the same bytes.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from pipeline import ROOT, cli
+
+
+def main() -> None:
+    """Print whether the cell came out the same, and if not, why."""
+    parser = argparse.ArgumentParser("python -m pipeline.replay", description="Train a tracked cell again and compare.")
+    parser.add_argument("run", help="an MLflow run id of a cell, or champion")
+    modes = ["numerics=portable", "numerics=native"]
+    parser.add_argument("numerics", nargs="?", choices=modes, help="how to compute (default: as the run did)")
+    arguments = parser.parse_args()
+
+    from numnist import dataset, experiment, numerics, replay, tracking, verification
+
+    tracker = tracking.connect(ROOT)
+    recorded = tracker.read_cell(arguments.run)
+    mode = recorded.tags.get("numerics.mode", numerics.pinned())
+    if mode != numerics.pinned() and not arguments.numerics:  # NumPy's kernels are chosen once per process
+        os.execv(sys.executable, [sys.executable, "-m", "pipeline.replay", arguments.run, f"numerics={mode}"])  # noqa: S606
+    data = dataset.load(ROOT / "data" / "processed")
+    with tempfile.TemporaryDirectory(prefix="numnist-replay-") as directory:
+        artifacts = Path(directory, "artifacts")
+        artifacts.mkdir()
+        tracker.copy_files(recorded.run_id, artifacts)
+        found = replay.replay(recorded, artifacts, data, experiment.tags(ROOT), Path(directory))
+    print(f"{recorded.name}, run {recorded.run_id}, commit {recorded.tags.get('git.commit', 'unknown')}")
+    for name, one in found.differences.items():
+        number = (
+            "" if one.verdict == verification.SAME else f", largest relative difference {one.relative:.1e} {one.where}"
+        )
+        print(f"  {name}: {one.verdict}{number}")
+    if found.worst.verdict == verification.SAME:
+        print("exact: the same bytes")
+        return
+    print(f"{found.worst.verdict}; what could explain it:")
+    print(
+        "\n".join(f"  {cause}" for cause in found.causes) or "  nothing that is recorded: this is a defect of numnist"
+    )
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,137 @@
+"""Repeat the pipeline in a fresh clone of HEAD and compare with dvc.lock: `python -m pipeline.verify [--quick]`.
+
+--quick takes the packaged sample and a small sweep; nothing is committed about those, so they are run twice, in two
+clones, and the second time on one core. Exit 0 only where every out has the same bytes.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from numnist.errors import DataError
+from pipeline import ROOT, cli
+
+if TYPE_CHECKING:
+    from numnist.verification import Finding
+
+QUICK_SWEEP = {"hidden_size": [8, 12], "learning_rate": [0.1, 0.5], "iterations": [5, 20], "seed": [0, 1]}
+_OURS = ("MLFLOW_", "NUMNIST_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")  # would lead a clone out of itself
+
+
+def main() -> None:
+    """Print a table of what is the same."""
+    from numnist import verification
+
+    parser = argparse.ArgumentParser("python -m pipeline.verify", description="Does a fresh clone make the same bytes?")
+    parser.add_argument("--quick", action="store_true", help="two runs on the packaged sample, against each other")
+    quick = parser.parse_args().quick
+    head = _git(ROOT, "rev-parse", "HEAD").strip()
+    if _git(ROOT, "status", "--porcelain"):
+        print("There are uncommitted changes: they are left out, and the last commit (HEAD) is verified.")
+    print(f"Verifying {head[:12]} in {'two fresh clones' if quick else 'a fresh clone'}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="numnist-verify-") as directory:
+        findings = (repeat_twice if quick else repeat)(Path(directory), head)
+    print(f"\n{verification.table(findings)}\n")
+    differing = [one for one in findings if one.difference.verdict != verification.SAME]
+    if differing:
+        print(
+            f"{len(differing)} of {len(findings)} are not the same bytes; docs/reproducibility.md says what is promised"
+        )
+        raise SystemExit(1)
+    print("Everything has the same bytes.")
+
+
+def repeat(directory: Path, head: str) -> "list[Finding]":
+    """Run the pipeline in a clone and compare it with the committed dvc.lock."""
+    from numnist import verification
+
+    clone = _clone(head, directory / "clone")
+    lock = clone / verification.LOCK
+    expected, written = verification.read_lock(lock), lock.read_bytes()
+    _reproduce(clone)
+    findings = verification.compare(expected, verification.read_lock(lock), ROOT, clone)
+    return [*findings, _whole_lock(lock.read_bytes() == written)]
+
+
+def repeat_twice(directory: Path, head: str) -> "list[Finding]":
+    """Run the pipeline on the sample in two clones, the second on one core, and compare the two."""
+    from numnist import verification
+
+    clones = [_clone(head, directory / name) for name in ("one", "another path")]
+    for clone, cores in zip(clones, (None, 1)):
+        params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+        params["data"]["name"], params["sweep"] = "mnist-5k", QUICK_SWEEP
+        (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        _reproduce(clone, cores)
+    one, other = (clone / verification.LOCK for clone in clones)
+    findings = verification.compare(verification.read_lock(one), verification.read_lock(other), *clones)
+    return [*findings, _whole_lock(one.read_bytes() == other.read_bytes())]
+
+
+def _whole_lock(same: bool) -> "Finding":
+    from numnist.verification import DIFFERENT, LOCK, SAME, Difference, Finding
+
+    where = "" if same else "beside outs it holds the hashes of code and values: was it made from this commit?"
+    return Finding("all", LOCK, Difference(SAME if same else DIFFERENT, 0 if same else float("inf"), where))
+
+
+def _clone(head: str, directory: Path) -> Path:
+    """Clone this checkout's commit, with nothing of what git does not track."""
+    _git(ROOT, "clone", "--quiet", "--no-checkout", str(ROOT), str(directory))
+    _git(directory, "checkout", "--quiet", "--detach", head)
+    return directory
+
+
+def _reproduce(clone: Path, cores: int | None = None) -> None:
+    """Run every stage in a clone, whatever is up to date, with caches and tracking of its own."""
+    environment = _clean() | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "true",
+    }
+    for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):  # may name a cache that checkouts share
+        environment[f"DVC_{name}_DIR"] = str(clone.parent / "dvc" / name)
+    given, ours = os.environ.get("MNIST_MIRROR"), ROOT / "data" / "raw"
+    if given and Path(given).is_dir():
+        environment["MNIST_MIRROR"] = str(Path(given).resolve())
+    elif not given and list(ours.glob("*.gz")):
+        environment["MNIST_MIRROR"] = str(ours)
+    chosen = sorted(os.sched_getaffinity(0))[:cores] if hasattr(os, "sched_getaffinity") else None
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--force"],
+        cwd=clone,
+        env=environment,
+        preexec_fn=(lambda: os.sched_setaffinity(0, chosen)) if chosen else None,
+        check=False,
+    )
+    if done.returncode:
+        raise DataError(f"`dvc repro --force` failed in the clone, exit {done.returncode}; its messages stand above")
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(directory), *arguments],  # noqa: S607
+            env=_clean(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise DataError(f"git cannot be started ({error}); verifying clones this checkout with it") from None
+    if done.returncode:
+        raise DataError(f"`git {' '.join(arguments)}` failed in {directory}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,47 @@
+"""One short training on made-up digits, and the hash of all its bits: `python tests/short_training.py` prints it."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent / "src")]
+
+
+def digest(mode: str = "portable") -> str:
+    """Train two stacks, one with padded hidden units and one without, and hash every weight and curve."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import digits
+
+    from numnist import blocks, numerics, training
+    from numnist.config import TrainingConfig
+    from numnist.training import Course, Images
+
+    images = Images(blocks.layout(digits.part(1000, 1)), blocks.layout(digits.part(100, 2)))
+    sha = hashlib.sha256()
+    with ThreadPoolExecutor(2) as pool:
+        for hidden_size, scheme, rates in ((7, "uniform", (0.3, 1.0)), (12, "he", (0.5,))):
+            cells = [TrainingConfig(hidden_size, rate, 2, seed, scheme) for seed, rate in enumerate(rates)]
+            courses = [Course(config) for config in cells]
+            rows = numerics.ROWS_PER_NETWORK[mode]
+            *_, last = training.train_stack(courses, images, pool, rows_per_network=rows)
+            for state in (last.state(i) for i in range(len(courses))):
+                p = state.parameters
+                for array in (p.W1, p.b1, p.W2, p.b2, state.curves):
+                    sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def data_digest() -> str:
+    """Hash the made-up digits, which come from methods of NumPy's Generator that another version may change."""
+    import digits
+
+    parts = digits.part(1000, 1), digits.part(100, 2)
+    return hashlib.sha256(b"".join(array.tobytes() for one in parts for array in (one.pixels, one.labels))).hexdigest()
+
+
+if __name__ == "__main__":
+    from numnist import numerics
+
+    numerics.pin(sys.argv[1] if len(sys.argv) > 1 else "portable")
+    print(digest(numerics.pinned()))
