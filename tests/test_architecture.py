@@ -81,6 +81,18 @@ def test_readme_names_every_target_and_every_target_is_named() -> None:
     assert targets - {"help"} == named
 
 
+def test_every_promise_of_the_same_bits_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "reproducibility.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    written = {
+        node.name
+        for path in (ROOT / "tests").glob("test_*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert named and named <= written, named - written
+
+
 def test_readme_names_what_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for module in re.findall(r"python -m pipeline\.(\w+)", text):

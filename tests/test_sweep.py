@@ -77,6 +77,15 @@ def test_a_training_cut_off_at_a_checkpoint_goes_on_and_cleans_up(
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
 
+def test_what_a_killed_write_left_in_the_store_is_removed(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    left = tmp_path / one.trajectory(CONFIG) / ".partial-abc"
+    left.parent.mkdir()
+    left.touch()
+    train([CONFIG], one)
+    assert not left.exists()
+
+
 def test_a_damaged_cell_is_trained_again(tmp_path: Path) -> None:
     train([CONFIG], store(tmp_path))
     [path] = tmp_path.rglob("*.npz")

@@ -48,6 +48,7 @@ class Store:
             print(f"waiting for process {process}, which is training in {self.directory}", file=sys.stderr, flush=True)
             lock.acquire()
         try:
+            files.remove_partial(self.directory)
             files.write_text(owner, str(os.getpid()))
             yield
         finally:

@@ -45,6 +45,7 @@ class Result:
 
 def write_run(directory: Path, result: Result, dataset: Mapping[str, str], fingerprint: Mapping[str, Any]) -> None:
     """Write weights.npz (none where diverged), curves.csv and result.json, the last one last."""
+    files.remove_partial(directory)  # of a process that was killed here
     if not result.state.diverged:
         files.save_arrays(directory / "weights.npz", arrays_of(result.state.parameters))
     lines = [",".join(("iteration", *CURVES))]
