@@ -15,6 +15,7 @@ SWEEP: dict[str, list[object]] = {
     "iterations": [40, 120],
     "seed": [0],
 }
+pytestmark = pytest.mark.slow
 CELLS = 8
 KILLS = 20
 
