@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import checkout
+import psutil
 import pytest
 import yaml
 
@@ -147,7 +148,7 @@ cli.run(train.main)
 
 def test_a_cell_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(copy: Path) -> None:
     bad, *good = sorted(f"h000{h}-lr0.1-it00002-s{seed}" for h in (3, 4) for seed in (0, 1))
-    sweep = ("-m", "hidden_size=3,4", "seed=0,1", "iterations=2", f"output={copy / 'out'}")
+    sweep = ("-m", "hidden_size=3,4", "seed=0,1", "iterations=2", f"output='{copy / 'out'}'")
 
     def train(fault: str) -> "subprocess.CompletedProcess[str]":
         process = checkout.start(copy, "-c", FAULTY, fault, *sweep)
@@ -196,7 +197,7 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
 
 
 def test_a_path_beyond_ascii_no_home_the_c_locale_and_another_directory_are_no_hindrance(copy: Path) -> None:
-    bare = {"HOME": "", "LANG": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "USER": "", "LOGNAME": ""}
+    bare = {"HOME": "", "LANG": "", "LC_ALL": "C", "USER": "", "LOGNAME": ""}
     single = ("pipeline.train", "hidden_size=3", "iterations=2")
     done = checkout.run(copy, *single, cwd=Path("/"), **bare)
     assert done.returncode == 0, done.stderr
@@ -237,12 +238,11 @@ def test_of_two_makes_at_once_one_installs_and_the_other_waits(tmp_path: Path) -
     wait_for(made.exists, first)
     second = subprocess.Popen(command, cwd=tmp_path, text=True)
     wait_for(lambda: is_waiting(second.pid) or made.read_text() == "venv\nvenv\n", first, second)
-    with (tmp_path / "release").open("w"):
-        assert (first.wait(), second.wait()) == (0, 0)
+    (tmp_path / "release").open("w").close()
+    assert (first.wait(), second.wait()) == (0, 0)
     assert made.read_text() == "venv\n"
 
 
 def is_waiting(pid: int) -> bool:
-    import psutil
-
+    """Whether a make waits for flock."""
     return any(child.name() == "flock" and not child.children() for child in psutil.Process(pid).children(recursive=True))

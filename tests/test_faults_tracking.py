@@ -1,15 +1,9 @@
-"""A tracking store that fails half-way costs no result and little time; its pages and models let nothing in."""
+"""A tracking store that fails half-way costs no result and little time; paths and models let nothing in."""
 
 import json
-import os
 import pickle
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,17 +14,15 @@ from typing import Any
 import digits
 import mlflow
 import numpy as np
-import psutil
 import pytest
 import sqlalchemy
 from test_faults_training import no_file_larger_than
-from test_tracking import disown, free_port, weights_file
+from test_tracking import copy_store, disown, weights_file
 
 from numnist import dataset, idx, tracking
 from numnist.config import DataConfig, TrainingConfig
 from numnist.errors import TrackingError
 from numnist.experiment import Session
-from pipeline import ROOT
 
 CONFIG = TrainingConfig(hidden_size=3, learning_rate=0.3, iterations=4, seed=0, initialization="he")
 CELLS = [replace(CONFIG, seed=seed) for seed in range(3)]
@@ -57,9 +49,7 @@ def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A copy of it for a test to change."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "data").symlink_to(template / "data")
-    with sqlite3.connect(template / "mlflow.db") as source, sqlite3.connect(tmp_path / "mlflow.db") as copy:
-        source.backup(copy)
-        copy.execute("UPDATE experiments SET artifact_location = ?", [(tmp_path / "mlartifacts").as_uri()])
+    copy_store(template, tmp_path)
     return tmp_path
 
 
@@ -222,41 +212,3 @@ def _object_array(root: Path, trap: Path) -> bytes:
 def test_a_run_that_is_a_path_is_refused(root: Path, run: str) -> None:
     with pytest.raises(TrackingError):
         tracking.connect(root).weights_of(run)
-
-
-@pytest.fixture
-def pages(root: Path) -> Iterator[tuple[str, int]]:
-    """The address of MLflow's pages on a store, and the process that serves them."""
-    address = f"http://127.0.0.1:{free_port()}"
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
-    command = [sys.executable, "-m", "pipeline.ui", "--port", address.rpartition(":")[2]]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    try:
-        assert any("http" in line for line in process.stdout or ())
-        yield address, process.pid
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-
-
-def test_the_pages_listen_on_this_machine_alone_and_serve_nothing_above_their_artifacts(
-    root: Path, pages: tuple[str, int]
-) -> None:
-    address, pid = pages
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    listening = {c.laddr.ip for process in family for c in process.net_connections() if c.status == "LISTEN"}
-    assert listening == {"127.0.0.1"}
-    (root / "secret").write_text("do not read this")
-    (root / "kept.txt").write_text("an artifact")
-    tracker = tracking.connect(root)
-    run = tracker.begin_sweep("key", "a sweep", {})
-    tracker.log_files(run, {"": [root / "kept.txt"]})
-    artifact = f"{address}/get-artifact?run_uuid={run}&path="
-    with urllib.request.urlopen(f"{artifact}kept.txt", timeout=10) as answer:
-        assert answer.read() == b"an artifact"
-    for up in ("../../../secret", "..%2F..%2F..%2Fsecret", "%252e%252e/%252e%252e/%252e%252e/secret", str(root / "secret")):
-        with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(artifact + up, timeout=10)
-    for up in ("../../secret", "..%2f..%2fsecret", "%2e%2e/%2e%2e/secret"):
-        with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(f"{address}/api/2.0/mlflow-artifacts/artifacts/{up}", timeout=10)

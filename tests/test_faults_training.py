@@ -157,6 +157,15 @@ def test_source_that_is_edited_under_a_running_process_does_not_change_its_keys(
     assert store.key(CONFIG) == key
 
 
+def test_cells_that_differ_in_anything_have_different_directories() -> None:
+    configs = [
+        replace(CONFIG, learning_rate=rate, initialization=first_weights)
+        for rate in (0.1, 0.1234567, 0.1234568, 1.0, 1e-7, 1e9)
+        for first_weights in ("he", "uniform")
+    ]
+    assert len({config.name for config in configs}) == 12
+
+
 def used() -> tuple[int, int, int]:
     """Resident memory in bytes, open files, threads."""
     gc.collect()
