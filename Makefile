@@ -5,6 +5,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
+ALONE := $(shell command -v flock >/dev/null && echo flock .venv.lock)  # of two makes at once, one waits and finds it done
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint ui verify bench clean lock
 
@@ -40,10 +42,10 @@ lock:  ## renew requirements.lock from pyproject.toml
 
 .venv/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("numnist needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; run: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
-	@echo "Installing the pinned packages into .venv: a few minutes, once."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@touch $@
+	@$(ALONE) sh -ec 'if test $@ -nt $<; then exit; fi; \
+	  echo "Installing the pinned packages into .venv: a few minutes, once."; \
+	  $(PYTHON) -m venv .venv; \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<; touch $@'
 
 .venv-bench/.installed: requirements.lock benchmarks/requirements.txt
 	@$(PYTHON) -m venv .venv-bench

@@ -8,6 +8,7 @@ def main() -> None:
     from numnist import files, report, tracking
 
     page = ROOT / "reports" / "index.html"
+    files.remove_partial(page.parent)
     files.write_text(page, report.render(report.read(ROOT, cli.params())))
     tracker = tracking.connect(ROOT)
     if parent := tracker.newest_sweep():

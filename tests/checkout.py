@@ -32,14 +32,28 @@ def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
 
 
 def run(directory: Path, *arguments: str, cwd: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m ...` on a checkout, with no tracking server and no mirror from outside."""
+    """Run `python -m ...` on a checkout, and wait until it has ended."""
+    process = start(directory, "-m", *arguments, cwd=cwd, **more)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def start(
+    directory: Path, *arguments: str, cwd: Path | None = None, prefix: tuple[str, ...] = (), **more: str
+) -> "subprocess.Popen[str]":
+    """Start Python on a checkout, with no tracking server and no mirror from outside."""
     ours = ("MLFLOW_", "MNIST_", "NUMNIST_", "DVC_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(directory),
         "DVC_NO_ANALYTICS": "true",
     }
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(
-        command, cwd=cwd or directory, env=environment | more, capture_output=True, text=True, check=False
+    environment = {name: value for name, value in (environment | more).items() if value}  # an empty one is taken away
+    return subprocess.Popen(
+        [*prefix, sys.executable, *arguments],
+        cwd=cwd or directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )

@@ -101,3 +101,9 @@ def test_readme_names_what_exists() -> None:
         assert (ROOT / link).exists(), link
     library = {path.stem for path in LIBRARY} - {"__init__", "progress", "provenance", "experiment"}
     assert library <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_every_promise_of_reliability_names_tests_that_there_are() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    assert named and named <= set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numnist import files
-from numnist.errors import DataError
+from numnist.errors import DataError, StorageError
 
 
 def test_sha256_is_the_published_one_of_abc(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match=r"file cannot be written: it needs 3 bytes \(No space left"):
         files.write_text(tmp_path / "file", "new")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 from mlflow.models import Model
 
@@ -82,10 +83,14 @@ def created_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[
 def store(created_twice: tuple[Path, list[int | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with an empty store of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with sqlite3.connect(created_twice[0] / "mlflow.db") as template, sqlite3.connect(tmp_path / "mlflow.db") as copy:
-        template.backup(copy)
-        copy.execute("UPDATE experiments SET artifact_location = ?", [(tmp_path / "mlartifacts").as_uri()])
+    copy_store(created_twice[0], tmp_path)
     return tmp_path
+
+
+def copy_store(template: Path, root: Path) -> None:
+    with sqlite3.connect(template / "mlflow.db") as source, sqlite3.connect(root / "mlflow.db") as copy:
+        source.backup(copy)
+        copy.execute("UPDATE experiments SET artifact_location = ?", [(root / "mlartifacts").as_uri()])
 
 
 @pytest.fixture
@@ -360,22 +365,66 @@ def test_a_port_that_is_taken_is_an_error_with_the_way_out(store: Path, monkeypa
             ui.main()
 
 
-def test_the_pages_refuse_foreign_names_and_end_with_ctrl_c(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = free_port()
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}"}
+@dataclass(frozen=True)
+class Pages:
+    """MLflow's pages on a store, and the process that serves them."""
+
+    root: Path
+    port: int
+    process: "subprocess.Popen[str]"
+
+    def get(self, path: str, host: str = "") -> bytes:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", headers={"Host": host} if host else {})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bytes(answer.read())
+
+
+@pytest.fixture(scope="module")
+def pages(created_twice: tuple[Path, list[int | None]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    root, port = tmp_path_factory.mktemp("pages"), free_port()
+    copy_store(created_twice[0], root)
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
     command = [sys.executable, "-m", "pipeline.ui", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         printed = next(line for line in process.stdout or () if "http" in line)
         assert printed.strip().startswith(f"http://127.0.0.1:{port}/#/experiments/")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
-            assert page.status == 200
-        for name in ("evil.example", "10.evil.example", f"evil.example:{port}"):
-            with pytest.raises(urllib.error.HTTPError, match="403"):
-                request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": name})
-                urllib.request.urlopen(request, timeout=10)
+        yield Pages(root, port, process)
     finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
+        process.wait()
+
+
+@pytest.mark.parametrize("name", ["evil.example", "10.evil.example", "evil.example:{}"])
+def test_the_pages_refuse_foreign_names(pages: Pages, name: str) -> None:
+    assert b"<html" in pages.get("")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        pages.get("", host=name.format(pages.port))
+
+
+def test_the_pages_listen_on_this_machine_alone(pages: Pages) -> None:
+    server = psutil.Process(pages.process.pid)
+    family = [server, *server.children(recursive=True)]
+    assert {c.laddr.ip for one in family for c in one.net_connections() if c.status == "LISTEN"} == {"127.0.0.1"}
+
+
+def test_the_pages_serve_nothing_above_their_artifacts(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pages.root / 'mlflow.db'}")
+    for name in ("secret", "kept"):
+        (pages.root / name).write_text(name)
+    tracker = tracking.connect(pages.root)
+    run = tracker.begin_sweep("key", "a sweep", {})
+    tracker.log_files(run, {"": [pages.root / "kept"]})
+    assert pages.get(f"get-artifact?run_uuid={run}&path=kept") == b"kept"
+    up = ("../../../secret", "..%2F..%2F..%2Fsecret", "%252e%252e/%252e%252e/%252e%252e/secret", pages.root / "secret")
+    asked = [f"get-artifact?run_uuid={run}&path={path}" for path in up]
+    for path in (*asked, *(f"api/2.0/mlflow-artifacts/artifacts/{path}" for path in up)):
+        with pytest.raises(urllib.error.HTTPError):
+            pages.get(path)
+
+
+def test_the_pages_end_with_ctrl_c(pages: Pages) -> None:
+    pages.process.send_signal(signal.SIGINT)
+    assert pages.process.wait() == 130
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
+        socket.create_connection(("127.0.0.1", pages.port))

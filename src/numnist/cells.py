@@ -5,6 +5,7 @@ Its key is the hash of everything that decides its bits: configuration, data, th
 keeps, for each trajectory, the state after every number of iterations that was asked for, and a checkpoint.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -92,8 +93,9 @@ class Store:
         return self.directory / self.trajectory(config) / f"{name}.npz"
 
 
+@functools.cache
 def code_digest() -> str:
-    """Return the digest of the source that decides a training's bits."""
+    """Return the digest of the source that decides a training's bits, as it was when this process first asked."""
     return _digest(*(files.sha256(Path(str(module.__file__))) for module in (network, blocks, training)))
 
 
@@ -126,3 +128,6 @@ def _read(path: Path, config: TrainingConfig) -> State | None:
     if arrays["diverged"]:
         curves = np.vstack([curves, np.full((1, len(CURVES)), np.nan)])
     return State(network.Parameters(*(arrays[name] for name in shapes)), curves)
+
+
+code_digest()  # at import: what is edited later is not what this process runs

@@ -76,8 +76,10 @@ class TrainingConfig:
 
     @property
     def name(self) -> str:
-        """A name for directories and lists that sorts as the numbers do."""
-        return f"h{self.hidden_size:04d}-lr{self.learning_rate:g}-it{self.iterations:05d}-s{self.seed}"
+        """A name for directories and lists that sorts as the numbers do, and that no other cell has."""
+        rate = repr(self.learning_rate).removesuffix(".0")  # every digit that counts
+        first_weights = "" if self.initialization == "he" else f"-{self.initialization}"
+        return f"h{self.hidden_size:04d}-lr{rate}-it{self.iterations:05d}-s{self.seed}{first_weights}"
 
 
 TRAINING_RANGES: dict[str, Range | Choice] = {item.name: item.metadata["allowed"] for item in fields(TrainingConfig)}

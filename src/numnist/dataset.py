@@ -14,7 +14,7 @@ import numpy as np
 from numnist import idx
 from numnist.config import DataConfig
 from numnist.errors import DataError
-from numnist.files import load_arrays, read_json, save_arrays, write_json
+from numnist.files import load_arrays, read_json, remove_partial, save_arrays, write_json
 
 CLASSES = 10
 _PARTS = ("train", "validation", "test")
@@ -59,6 +59,7 @@ def split(labels: np.ndarray, one_in: int, seed: int) -> tuple[np.ndarray, np.nd
 
 def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig) -> None:
     """Turn the four IDX files into train.npz, validation.npz, test.npz and dataset.json."""
+    remove_partial(processed_directory)
     train, test = _read_part(raw_directory, "train"), _read_part(raw_directory, "t10k")
     if len(train.labels) < data.validation_one_in:
         raise DataError(

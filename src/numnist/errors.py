@@ -25,5 +25,13 @@ class NumericsError(NumnistError):
     """The arithmetic that was asked for cannot be had in this process or on this CPU."""
 
 
+class StorageError(NumnistError):
+    """A file cannot be written: the disk is full, a limit is reached, or access is denied."""
+
+
+class InputError(NumnistError):
+    """What a stage depends on was changed while it ran."""
+
+
 class TrackingError(NumnistError):
     """The tracking store cannot be used."""

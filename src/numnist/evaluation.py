@@ -102,6 +102,7 @@ def evaluate(table: pd.DataFrame, runs: Path, data: Dataset, reference: Result, 
 
 def write(evaluation: Evaluation, directory: Path) -> None:
     """Write metrics.json, tables/*.csv and pictures.npz."""
+    files.remove_partial(directory)
     files.write_json(directory / "metrics.json", evaluation.metrics)
     for name, table in evaluation.tables.items():
         files.write_text(directory / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

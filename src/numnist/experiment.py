@@ -3,14 +3,15 @@
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from numnist import cells, dataset, numerics, provenance, results, sweep, tracking
 from numnist.config import TRAINING_RANGES, TrainingConfig, parse_training
-from numnist.errors import ConfigError
+from numnist.errors import ConfigError, TrackingError
 from numnist.results import Result
 
 _COMPOSED = "the composed configuration"
@@ -28,6 +29,7 @@ class Session:
         self.sweep_run: str | None = None
         self.logged: set[str] = set()
         self.open_runs: list[str] = []
+        self.failure: TrackingError | None = None
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
         """Open the tracking run that the cells of a sweep are children of, or go on with it where it was cut off."""
@@ -35,17 +37,19 @@ class Session:
             keys = sorted(self.store.key(config) for config in configs)
             name = f"sweep of {len(configs)} cells"
             key = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
-            self.sweep_run = self.tracker.begin_sweep(key, name, self.tags)
-            self.open_runs.append(self.sweep_run)
-            self._log_diff(self.sweep_run)
-            self.logged = self.tracker.finished_cells(self.sweep_run)
+            self.sweep_run = self._track(self.tracker.begin_sweep, key, name, self.tags)
+            if self.sweep_run:
+                self.open_runs.append(self.sweep_run)
+                self._log_diff(self.sweep_run)
+                self.logged = self._track(self.tracker.finished_cells, self.sweep_run) or set()
 
     def run_cell(self, config: TrainingConfig, output: Path) -> Result:
         """Train a cell, or take it from the store; write its directory, and log its run."""
         key = self.store.key(config)
         run = None
         if key not in self.logged:
-            run = self.tracker.begin_cell(config, key, self.sweep_run, self.tags)
+            run = self._track(self.tracker.begin_cell, config, key, self.sweep_run, self.tags)
+        if run:
             self.open_runs.append(run)
             if self.sweep_run is None:
                 self._log_diff(run)
@@ -54,19 +58,31 @@ class Session:
         identity = {"name": self.data.name, "digest": self.data.digest}
         results.write_run(directory, result, identity, numerics.fingerprint())
         if run:
-            self.tracker.finish_cell(run, result, directory)
+            self._track(self.tracker.finish_cell, run, result, directory)
             self.open_runs.remove(run)
         return result
 
     def end(self, status: str) -> None:
-        """Close every run that is still open: FINISHED, FAILED or KILLED."""
+        """Close every run that is still open: FINISHED, FAILED or KILLED; TrackingError where not all was logged."""
         while self.open_runs:
-            self.tracker.end(self.open_runs.pop(), status)
+            self._track(self.tracker.end, self.open_runs.pop(), status)
+        if self.failure and status == "FINISHED":
+            raise self.failure
 
     def _log_diff(self, run: str) -> None:
         """Keep with a run how the tracked files differed from the commit, where they did."""
         if self.diff:
-            self.tracker.log_text(run, "provenance.diff", self.diff)
+            self._track(self.tracker.log_text, run, "provenance.diff", self.diff)
+
+    def _track(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """Ask the tracking store, until it has failed once: then results are kept on disk alone, and `end` tells."""
+        if self.failure is None:
+            try:
+                return action(*arguments)
+            except TrackingError as error:
+                self.failure = error
+                print(f"training goes on without tracking: {error}", file=sys.stderr, flush=True)
+        return None
 
 
 def tags(root: Path) -> dict[str, str]:

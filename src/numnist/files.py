@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numnist.errors import DataError
+from numnist.errors import DataError, StorageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +25,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or over the names and digests of all files below a directory; "" for nothing."""
+    if path.is_dir():
+        listed = [f"{file.relative_to(path)} {sha256(file)}\n" for file in sorted(path.rglob("*")) if file.is_file()]
+        return hashlib.sha256("".join(listed).encode()).hexdigest()
+    return sha256(path) if path.exists() else ""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary file beside it, to disk, then renamed over it."""
+    """Write a file whole or not at all; StorageError where it cannot be written, and an earlier file stays."""
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: it needs {len(content):,} bytes ({error.strerror or error}). Make room or give "
+            "access; then run the same command again, which keeps what is finished"
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside the path, to disk, and rename it over the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
     try:

@@ -47,7 +47,7 @@ _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, and are told by `_telling`
 }
 _NEWEST_FIRST = ["attributes.start_time DESC"]
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store

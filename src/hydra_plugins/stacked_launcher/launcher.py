@@ -21,6 +21,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from numnist.config import TRAINING_RANGES
+from numnist.errors import NumnistError
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class StackedLauncher(Launcher):
             for done in sweep.train(cells, one.data, one.store):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, cell in enumerate(cells) if cell in trained}
+        except NumnistError:
+            raise  # a full disk, say: no cell would fare better alone
         except Exception:
             log.exception("training in stacks failed; each cell that is missing is now trained alone")
         returned |= {i: self._run(jobs[i]) for i in range(len(jobs)) if i not in returned}
