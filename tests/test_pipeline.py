@@ -64,6 +64,15 @@ def test_metrics_hold_what_readers_rely_on(finished: Path) -> None:
     assert 0 < metrics["validation"]["accuracy"] < 1
 
 
+def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
+    done = checkout.run(finished, "dvc", "metrics", "show", "--json", "reports/summary.json")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    [row] = json.loads(done.stdout).values()
+    shown = row["data"]["reports/summary.json"]["data"]
+    metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    assert shown["test_accuracy"] == metrics["test"]["accuracy"] and shown["dataset"] == "mnist-5k"
+
+
 def test_the_winner_is_the_registered_champion(finished: Path) -> None:
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
     weights = tracking.connect(finished).weights_of("champion")

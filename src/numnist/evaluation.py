@@ -3,7 +3,7 @@
 All that the report shows of the test images is put aside here, so that nothing after it opens the test set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,26 @@ def evaluate(table: pd.DataFrame, runs: Path, data: Dataset, reference: Result, 
 
 
 def write(evaluation: Evaluation, directory: Path) -> None:
-    """Write metrics.json, tables/*.csv and pictures.npz."""
+    """Write metrics.json, its summary for `dvc metrics show`, tables/*.csv and pictures.npz."""
     files.remove_partial(directory)
     files.write_json(directory / "metrics.json", evaluation.metrics)
+    files.write_json(directory / "summary.json", summary(evaluation.metrics))
     for name, table in evaluation.tables.items():
         files.write_text(directory / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     files.save_arrays(directory / "pictures.npz", evaluation.pictures)
+
+
+def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the few figures that tell one experiment from another, in one row."""
+    return {
+        "dataset": metrics["dataset"]["name"],
+        "winner": metrics["winner"]["name"],
+        "validation_accuracy": metrics["validation"]["accuracy"],
+        "test_accuracy": metrics["test"]["accuracy"],
+        "test_wrong": metrics["test"]["wrong"],
+        "note_accuracy": metrics["reference"]["test"]["accuracy"],
+        "diverged": metrics["cells"]["diverged"],
+    }
 
 
 def read_champion(runs: Path, standing: Standing) -> Parameters:
