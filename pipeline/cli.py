@@ -39,7 +39,9 @@ def run(command: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in _NO_ROOM_OR_ACCESS:
             raise
-        sys.exit(f"error: {error.filename}: {error.strerror}. Make room or give access; then run the same command again")
+        sys.exit(
+            f"error: {error.filename}: {error.strerror}. Make room or give access; then run the same command again"
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 

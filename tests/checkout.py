@@ -31,9 +31,7 @@ def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
     return directory
 
 
-def run(
-    directory: Path, *arguments: str, cwd: Path | None = None, **more: str
-) -> "subprocess.CompletedProcess[str]":
+def run(directory: Path, *arguments: str, cwd: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
     """Run `python -m ...` on a checkout, and wait until it has ended."""
     process = start(directory, "-m", *arguments, cwd=cwd, **more)
     out, err = process.communicate()

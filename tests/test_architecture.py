@@ -64,7 +64,9 @@ def test_our_code_neither_unpickles_nor_evaluates_nor_starts_a_shell(path: Path)
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in ("eval", "exec", "compile", "__import__", "os.system", "os.popen"), called
-            assert called != "yaml.load" or ast.unparse(node.args[1]) == "_StrictLoader", "yaml.load without a safe loader"
+            assert called != "yaml.load" or ast.unparse(node.args[1]) == "_StrictLoader", (
+                "yaml.load without a safe loader"
+            )
             for keyword in node.keywords:
                 told = f"{keyword.arg}={ast.unparse(keyword.value)}"
                 assert told not in ("shell=True", "allow_pickle=True", "verify=False"), told

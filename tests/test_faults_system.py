@@ -197,10 +197,12 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
     stage = copy / "pipeline" / "preprocess.py"
     edits = """
     (ROOT / "src" / "numnist" / "idx.py").open("a").write("# edited")
-    text = (ROOT / "params.yaml").read_text()
-    (ROOT / "params.yaml").write_text(text.replace("split_seed: 0", "split_seed: 1").replace("numerics: ", "numerics:  "))
+    text = (ROOT / "params.yaml").read_text().replace("split_seed: 0", "split_seed: 1")
+    (ROOT / "params.yaml").write_text(text.replace("numerics: portable", "numerics: native"))  # not the stage's
 """
-    stage.write_text(stage.read_text().replace("    from numnist import dataset\n", f"    from numnist import dataset\n{edits}"))
+    stage.write_text(
+        stage.read_text().replace("    from numnist import dataset\n", f"    from numnist import dataset\n{edits}")
+    )
     done = checkout.run(copy, "dvc", "repro", "--single-item", "preprocess")
     assert done.returncode != 0
     assert "error: changed while the stage ran: data (params.yaml), src/numnist/idx.py. " in done.stderr
@@ -256,4 +258,6 @@ def test_of_two_makes_at_once_one_installs_and_the_other_waits(tmp_path: Path) -
 
 def is_waiting(pid: int) -> bool:
     """Whether a make waits for flock."""
-    return any(child.name() == "flock" and not child.children() for child in psutil.Process(pid).children(recursive=True))
+    return any(
+        child.name() == "flock" and not child.children() for child in psutil.Process(pid).children(recursive=True)
+    )

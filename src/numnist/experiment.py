@@ -78,6 +78,7 @@ class Session:
                 print(f"training goes on without tracking: {error}", file=sys.stderr, flush=True)
         return None
 
+
 @functools.cache
 def session() -> Session:
     """Return this process's session."""
