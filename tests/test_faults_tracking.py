@@ -120,14 +120,14 @@ class Server(ThreadingHTTPServer):
         self.requests_when_silent: list[str] = []
 
 
+ANSWERS = {
+    "experiments/get-by-name": {"experiment": {"experiment_id": "7", "name": "numnist", "lifecycle_stage": "active"}},
+    "runs/create": {"run": {"info": {"run_id": "a" * 32, "status": "RUNNING"}, "data": {}}},
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     server: Server
-    answers = {
-        "experiments/get-by-name": {
-            "experiment": {"experiment_id": "7", "name": "numnist", "lifecycle_stage": "active"}
-        },
-        "runs/create": {"run": {"info": {"run_id": "a" * 32, "status": "RUNNING"}, "data": {}}},
-    }
 
     def do_GET(self) -> None:
         if self.server.silent:
@@ -136,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         name = self.path.partition("?")[0].removeprefix("/api/2.0/mlflow/")
-        body = json.dumps(self.answers.get(name, {})).encode()
+        body = json.dumps(ANSWERS.get(name, {})).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
