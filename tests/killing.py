@@ -2,8 +2,8 @@
 
 Run in a checkout made by `checkout`: `python -m killing SEED KILLS`. Each round starts from nothing and ends with a
 sweep that came through; its files are moved to rounds/<number>. Rounds 0 and 1 are undisturbed, and the latter says how
-long a sweep takes. Processes are forked off this one, which has imported everything, so that the moments fall into the
-work and not into imports. The last line printed is {"kills": ..., "rounds": ..., "seconds": ...}.
+long a sweep takes; moments lie within three quarters of that. Processes are forked off this one, which has imported
+everything, so that the moments fall into the work. The last line printed is {"kills": ..., "rounds": ..., "seconds": ...}.
 """
 
 import importlib
@@ -66,7 +66,7 @@ def main(seed: int, wanted: int) -> None:
     moments = random.Random(seed)
     kills, rounds = 0, 2
     while kills < wanted:
-        while not start_and_kill(moments.uniform(0, seconds) if kills < wanted else None):
+        while not start_and_kill(moments.uniform(0, 0.75 * seconds) if kills < wanted else None):
             kills += 1
         keep_round(rounds)
         rounds += 1

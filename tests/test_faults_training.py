@@ -100,7 +100,10 @@ def test_a_write_that_is_killed_leaves_the_old_file_or_the_new_and_the_next_star
         assert not leftovers(tmp_path) and path.exists()
 
 
-def test_what_a_killed_stage_left_is_cleaned_when_it_runs_again(tmp_path: Path) -> None:
+def test_what_a_killed_stage_left_is_cleaned_when_it_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "summary", dict)
     (tmp_path / ".partial-1").touch()
     evaluation.write(Evaluation({}, {}, {}), tmp_path)
     assert not leftovers(tmp_path)

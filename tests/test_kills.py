@@ -9,14 +9,15 @@ import pytest
 
 from numnist import tracking
 
+pytestmark = pytest.mark.slow
 SWEEP: dict[str, list[object]] = {
     "hidden_size": [4, 6],
-    "learning_rate": [0.1, 1.0],
-    "iterations": [40, 120],
+    "learning_rate": [0.5],
+    "iterations": [30, 60],
     "seed": [0],
 }
 pytestmark = pytest.mark.slow
-CELLS = 8
+CELLS = 4
 KILLS = 20
 
 
