@@ -3,7 +3,7 @@
 Run in a checkout made by `checkout`: `python -m killing SEED KILLS`. Each round starts from nothing and ends with a
 sweep that came through; its files are moved to rounds/<number>. Rounds 0 and 1 are undisturbed, and the latter says how
 long a sweep takes; moments lie within three quarters of that. Processes are forked off this one, which has imported
-everything, so that the moments fall into the work. The last line printed is {"kills": ..., "rounds": ..., "seconds": ...}.
+everything, so that the moments fall into the work. The last line is {"kills": ..., "rounds": ..., "seconds": ...}.
 """
 
 import importlib
