@@ -203,7 +203,7 @@ def test_the_same_inputs_give_the_same_bytes(setting, tmp_path):
     for name in ("one", "two"):
         evaluation.write(setting.evaluate(), tmp_path / name)
     written = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(written) == 7
+    assert len(written) == 8  # metrics, summary, pictures and five tables
     for path in written:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
     assert json.loads((tmp_path / "one" / "metrics.json").read_text())["dataset"] == {"name": "toy", "digest": "d" * 64}

@@ -114,6 +114,7 @@ def test_a_training_that_was_ended_is_killed_and_after_kill_9_the_next_start_say
     assert status == {str(pid): "KILLED" for pid in ended.pids.values()}
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_dvc_its_orphan_keeps_others_out(copy: Path) -> None:
     params = yaml.safe_load((copy / "params.yaml").read_text(encoding="utf-8"))
     params["sweep"] = {"hidden_size": [3], "learning_rate": [0.1], "iterations": [1, 1_000_000], "seed": [0]}
@@ -177,6 +178,7 @@ def test_a_cell_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(co
     assert {run.info.status for run in runs(copy)} == {"FINISHED"} and len(runs(copy)) == 5
 
 
+@pytest.mark.slow
 def test_eight_trainings_started_at_once_on_a_fresh_checkout_share_one_store_and_lose_nothing(copy: Path) -> None:
     for path in copy.glob("mlflow.db*"):
         path.unlink()

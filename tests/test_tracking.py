@@ -23,7 +23,7 @@ from mlflow.models import Model
 
 from numnist import files, served, tracking
 from numnist.config import TrainingConfig
-from numnist.errors import TrackingError
+from numnist.errors import DataError, TrackingError
 from numnist.tracking import Tracker
 from pipeline import ROOT, ui
 
@@ -428,3 +428,27 @@ def test_the_pages_end_with_ctrl_c(pages: Pages) -> None:
     assert pages.process.wait() == 130
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", pages.port))
+
+
+def test_a_cell_cut_off_before_its_parameters_were_logged_gets_them_when_it_goes_on(tracker: Tracker) -> None:
+    run = tracker._create(CONFIG.name, {tracking.CELL: "cell"})
+    disown(tracker, run)
+    assert tracker.begin_cell(CONFIG, "cell", None, {}) == run
+    assert tracker.client.get_run(run).data.params["hidden_size"] == "10"
+
+
+def test_a_cell_is_read_back_with_its_parameters_data_and_files(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_cell(CONFIG, "cell", None, {tracking.CODE: "digest"})
+    tracker.finish_cell(run, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+    recorded = tracker.read_cell(run)
+    assert (recorded.run_id, recorded.data_digest, recorded.tags[tracking.CODE]) == (run, DIGEST, "digest")
+    assert recorded.params["learning_rate"] == "0.1"
+    (tmp_path / "copied").mkdir()
+    tracker.copy_files(run, tmp_path / "copied")
+    assert {path.name for path in (tmp_path / "copied").iterdir()} == {"weights.npz", "curves.csv", "result.json"}
+    weights = tmp_path / "cell" / "weights.npz"
+    tracker.register_champion(weights, {}, {tracking.DATA: DIGEST}, None)
+    assert tracker.read_cell("champion") == recorded
+    running = tracker.begin_cell(CONFIG, "another", None, {})
+    with pytest.raises(DataError, match="is no finished cell"):
+        tracker.read_cell(running)
