@@ -36,7 +36,7 @@ clean:  ## delete all that the pipeline made, and the environment; the tracked r
 
 lock:  ## renew requirements.lock from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
-	@.venv-lock/bin/uv pip compile pyproject.toml --extra dev --extra search --universal --python-version 3.11 \
+	@.venv-lock/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 	@rm -rf .venv-lock
 
