@@ -30,7 +30,8 @@ def table(*rows):
 
 
 def order(frame):
-    return [(item.hidden_size, item.learning_rate, item.iterations) for item in selection.rank(frame) if item.ranked]
+    ranked = (item.config for item in selection.rank(frame) if item.ranked)
+    return [(config.hidden_size, config.learning_rate, config.iterations) for config in ranked]
 
 
 def test_the_best_mean_over_seeds_wins_not_the_best_seed():

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from numnist import figures, files, plots, png
-from numnist.config import Params
+from numnist.config import TRAINING_RANGES, Params
 from numnist.results import FINISHED, read_table
 
 Array = np.ndarray
@@ -135,7 +135,7 @@ def _environment() -> jinja2.Environment:
 
 def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict[Any, Any]]:
     """Add the mean training accuracy and validation loss of the seeds that finished to the leaderboard."""
-    keys = ["hidden_size", "learning_rate", "iterations", "initialization"]
+    keys = [name for name in TRAINING_RANGES if name != "seed"]
     means = sweep[sweep["status"] == FINISHED].groupby(keys)[["train_accuracy", "validation_loss"]].mean().reset_index()
     return _records(leaderboard.astype({"rank": "Int64"}).merge(means, on=keys, how="left"))
 

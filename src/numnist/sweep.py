@@ -1,13 +1,15 @@
 """Training cells: what is in the store is taken from it, the rest is trained in stacks, shorter cells as waypoints."""
 
+import functools
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from numnist import blocks, numerics, progress, training
+from numnist import numerics, progress, training
 from numnist.cells import Store
 from numnist.config import TrainingConfig
 from numnist.dataset import Dataset
@@ -63,10 +65,11 @@ def _train_missing(
     plans = plan(_besides(configs, stored), store)
     if not plans:
         return
-    images = Images(blocks.layout(data.train), blocks.layout(data.validation))
+    laid_out = functools.cache(lambda train_on: training.lay_out(data.trained_on(train_on), data.validation))
     work = sum(one.work for one in plans)
     with ThreadPoolExecutor(threads or _cores()) as pool, progress.bar("training", work) as report:
         for number, one in enumerate(plans, 1):
+            images = laid_out(one.courses[0].config.train_on)
             yield list(_train(one, images, pool, store, report, f"stack {number} of {len(plans)}"))
 
 
@@ -86,14 +89,14 @@ def plan(configs: Iterable[TrainingConfig], store: Store) -> list[Plan]:
     """Cut cells into stacks: of one hidden size and starting point, and of at most STACK_ROWS hidden units."""
     trajectories: dict[TrainingConfig, list[TrainingConfig]] = {}
     for config in configs:
-        trajectories.setdefault(replace(config, iterations=1), []).append(config)
-    stacks: dict[tuple[int, int], list[tuple[Course, list[TrainingConfig]]]] = {}
+        trajectories.setdefault(config.trajectory, []).append(config)
+    stacks: dict[tuple[Any, ...], list[tuple[Course, list[TrainingConfig]]]] = {}
     for cells in trajectories.values():
         longest = max(cells, key=lambda config: config.iterations)
         course = Course(longest, store.nearest(min(cells, key=lambda config: config.iterations)))
-        stacks.setdefault((longest.hidden_size, course.iteration), []).append((course, cells))
+        stacks.setdefault((*longest.company, course.iteration), []).append((course, cells))
     plans = []
-    for (hidden, _), members in sorted(stacks.items()):
+    for (hidden, *_), members in sorted(stacks.items()):
         size = max(1, STACK_ROWS // hidden)
         for first in range(0, len(members), size):
             chosen = members[first : first + size]
@@ -107,7 +110,7 @@ def _train(
     """Train one stack, store what it passes through, and yield the cells that are done."""
     wanted: dict[TrainingConfig, list[TrainingConfig]] = {}
     for cell in one.cells:
-        wanted.setdefault(replace(cell, iterations=1), []).append(cell)
+        wanted.setdefault(cell.trajectory, []).append(cell)
     saved = time.monotonic()
     stack_of = training.train_stack(
         one.courses, images, pool, rows_per_network=numerics.ROWS_PER_NETWORK[numerics.pinned()]
@@ -117,7 +120,7 @@ def _train(
         iteration = stack.iteration
         due = time.monotonic() - saved > CHECKPOINT_SECONDS
         for i, config in enumerate(stack.configs):
-            cells = wanted[replace(config, iterations=1)]
+            cells = wanted[config.trajectory]
             state = (
                 stack.state(i) if due or stack.diverged(i) or any(c.iterations == iteration for c in cells) else None
             )
