@@ -13,6 +13,8 @@ from numnist import network
 from numnist.config import TrainingConfig
 from numnist.network import Array, Parameters
 
+UNITS = 64  # whose weights are worked on at a time, so that a CPU's cache holds them
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -37,16 +39,24 @@ def rates(configs: Sequence[TrainingConfig], iteration: int, steps: int, dtype: 
 
 
 def step(p: Parameters, d: Parameters, v: Parameters | None, rates: Rates) -> tuple[Parameters, Parameters | None]:
-    """Take a step and return the parameters and velocity after it. Overwrites d and v."""
-    if rates.weight_decay.any():
-        for weight, derivative in ((p.W1, d.W1), (p.W2, d.W2)):
-            derivative += rates.weight_decay * weight
-    if v:
-        for velocity, derivative in zip(arrays(v), arrays(d)):
-            velocity *= rates.momentum
-            velocity += derivative
-            derivative += rates.momentum * velocity
-    return network.update(p, d, rates.alpha), v
+    """Take a step and return the parameters and velocity after it. Where it is no plain one, overwrites p, d and v."""
+    if v is None and not rates.weight_decay.any():
+        return network.update(p, d, rates.alpha), None
+    velocities = arrays(v) if v else (None,) * 4
+    for weights, derivatives, velocity, decays in zip(arrays(p), arrays(d), velocities, (True, False, True, False)):
+        for first in range(0, weights.shape[1], UNITS):
+            some = np.s_[:, first : first + UNITS]
+            w, g = weights[some], derivatives[some]
+            if decays:
+                g += rates.weight_decay * w
+            if velocity is not None:
+                u = velocity[some]
+                u *= rates.momentum
+                u += g
+                g += rates.momentum * u
+            g *= rates.alpha
+            w -= g
+    return p, v
 
 
 def of_recipe(d: Parameters, configs: Sequence[TrainingConfig], share: float) -> Parameters:

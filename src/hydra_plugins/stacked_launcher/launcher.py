@@ -5,6 +5,7 @@ same whichever launcher runs it, and this one only sees to it that the work is d
 """
 
 import copy
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,35 @@ ConfigStore.instance().store(group="hydra/sweeper", name="stacked", node=Sweeper
 
 
 class StackedSweeper(BasicSweeper):
-    """Hydra's own sweeper, but for composing every job only to see that it can be: the launcher composes them all."""
+    """Hydra's own sweeper, with the axes that experiments bring, and without a composition of every job to check it.
+
+    Hydra takes `hydra.sweeper.params` from the experiment of `-m +experiment=one`. Here they are taken for each of
+    `-m +experiment=one,other` too, and crossed with the jobs of that experiment alone.
+    """
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """Return the jobs of a batch."""
+        axes = functools.cache(self._axes)
+        return [
+            [*job, *more]
+            for job in super().get_job_batch()
+            for more in self._crossed(axes(tuple(one for one in job if one.startswith("+experiment="))), job)
+        ]
+
+    def _axes(self, experiment: tuple[str, ...]) -> dict[str, str]:
+        """Return the axes of an experiment, as its file gives them."""
+        assert self.config is not None and self.hydra_context is not None
+        if not experiment:
+            return {}
+        composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(experiment))
+        return dict(composed.hydra.sweeper.params or {})
+
+    def _crossed(self, axes: dict[str, str], job: Sequence[str]) -> list[list[str]]:
+        """Return the overrides that each combination of axes adds to a job, which may set some of them itself."""
+        given = {one.partition("=")[0] for one in job}
+        added = [f"{name}={values}" for name, values in axes.items() if name not in given]
+        [batch] = self.split_arguments(OverridesParser.create().parse_overrides(added), None)
+        return batch
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave it to the launcher, which checks every job before it trains the first."""
