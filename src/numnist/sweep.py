@@ -18,6 +18,7 @@ from numnist.results import Result
 from numnist.training import Course, Images
 
 STACK_ROWS = 1536  # hidden units trained together at most: beyond, they cost memory and gain no time
+BATCH_STACK_ROWS = 16_384  # the same in batches, where each thread needs a network of its own
 CHECKPOINT_SECONDS = 20
 
 
@@ -96,8 +97,8 @@ def plan(configs: Iterable[TrainingConfig], store: Store) -> list[Plan]:
         course = Course(longest, store.nearest(min(cells, key=lambda config: config.iterations)))
         stacks.setdefault((*longest.company, course.iteration), []).append((course, cells))
     plans = []
-    for (hidden, *_), members in sorted(stacks.items()):
-        size = max(1, STACK_ROWS // hidden)
+    for (hidden, batch_size, *_), members in sorted(stacks.items()):
+        size = max(1, (BATCH_STACK_ROWS if batch_size else STACK_ROWS) // hidden)
         for first in range(0, len(members), size):
             chosen = members[first : first + size]
             plans.append(Plan([course for course, _ in chosen], [cell for _, cells in chosen for cell in cells]))

@@ -142,8 +142,8 @@ def train_stack(
     its loss is not finite. Hidden units are filled up to a multiple of `rows_per_network`: such a unit has no weights,
     no activation and no gradient. A stack holds until the next one is asked for; `Stack.state` makes copies.
 
-    Row k of the curves is measured after k iterations; in batches, its training loss and accuracy are the means of those
-    met in iteration k.
+    Row k of the curves is measured after k iterations; in batches, its training loss and accuracy are the means met in
+    iteration k.
     """
     stack = _start(courses, rows_per_network, dtype)
     return (_in_batches if stack.configs[0].batch_size else _full_batch)(stack, images, pool)

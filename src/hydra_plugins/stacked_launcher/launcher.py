@@ -65,10 +65,10 @@ class StackedSweeper(BasicSweeper):
 
     def _axes(self, experiment: tuple[str, ...]) -> dict[str, str]:
         """Return the axes of an experiment, as its file gives them."""
-        assert self.config is not None and self.hydra_context is not None
         if not experiment:
             return {}
-        composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(experiment))
+        loader = self.hydra_context.config_loader  # type: ignore[union-attr]
+        composed = loader.load_sweep_config(self.config, list(experiment))  # type: ignore[arg-type]
         return dict(composed.hydra.sweeper.params or {})
 
     def _crossed(self, axes: dict[str, str], job: Sequence[str]) -> list[list[str]]:
