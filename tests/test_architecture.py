@@ -20,7 +20,7 @@ LAYERS = [  # a module imports from its own line or from those above it
     {"results", "cells"},
     {"sweep", "tracking", "selection", "served"},
     {"experiment", "evaluation", "plots", "replay"},
-    {"report"},
+    {"report", "published"},
 ]
 
 

@@ -50,11 +50,13 @@ class Material:
     curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the cells that finished
     pictures: dict[str, Array]  # reports/pictures.npz
     fingerprint: dict[str, Any]  # the numerics in the winner's result.json
+    published: list[dict[str, Any]]  # rows of docs/published.json, where it is of the same data set
 
 
 def read(root: Path, params: Params) -> Material:
     """Read the outs of the earlier stages; a missing or broken one is a DataError that names it."""
     metrics = files.read_json(root / "reports" / "metrics.json")
+    published = files.read_json(root / "docs" / "published.json")
     sweep = read_table(root / "sweep.csv")
     finished = sweep.loc[sweep["status"] == FINISHED, "name"]
     return Material(
@@ -66,6 +68,7 @@ def read(root: Path, params: Params) -> Material:
         curves={name: read_table(root / "runs" / name / "curves.csv") for name in finished},
         pictures=files.load_arrays(root / "reports" / "pictures.npz", _PICTURES),
         fingerprint=files.read_json(root / "runs" / metrics["winner"]["name"] / "result.json")["numerics"],
+        published=published["rows"] if published["dataset"] == metrics["dataset"] else [],
     )
 
 
@@ -83,6 +86,7 @@ def render(material: Material) -> str:
         dataset=material.dataset,
         params=material.params,
         fingerprint=material.fingerprint,
+        published=material.published,
         rates=axes["learning_rate"],
         colours=figures.COLOURS,
         configurations=_configurations(tables["leaderboard"], sweep),
