@@ -193,7 +193,8 @@ def test_a_replay_of_what_is_no_cell_is_an_error(finished: Path, run: str) -> No
 
 def test_other_launchers_give_the_same_bytes(copy: Path) -> None:
     arguments = ("-m", "hidden_size=4,6", "learning_rate=0.5", "iterations=4", f"output={copy / 'alone'}")
-    done = checkout.run(copy, "pipeline.train", *arguments, "hydra/launcher=basic", "hydra/sweeper=basic")
+    hydras_own = "hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    done = checkout.run(copy, "pipeline.train", *arguments, "hydra/launcher=basic", hydras_own)
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(copy / ".cells")
     assert checkout.run(copy, "pipeline.train", *arguments, "hydra/launcher=basic").returncode == 0

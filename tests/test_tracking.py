@@ -23,7 +23,7 @@ from mlflow.models import Model
 
 from numnist import files, served, tracking
 from numnist.config import TrainingConfig
-from numnist.errors import DataError, TrackingError
+from numnist.errors import DataError, NumnistError, TrackingError
 from numnist.tracking import Tracker
 from pipeline import ROOT, ui
 
@@ -361,7 +361,7 @@ def test_a_port_that_is_taken_is_an_error_with_the_way_out(store: Path, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(sys, "argv", ["ui", "--port", str(taken.getsockname()[1])])
-        with pytest.raises(TrackingError, match="--port"):
+        with pytest.raises(NumnistError, match="--port"):
             ui.main()
 
 

@@ -134,10 +134,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: base URLs, and the SHA-256 that each file must have (none: a packaged sample)."""
+    """Where a data set comes from: mirrors, and the SHA-256 that each file must have (none: a packaged sample).
+
+    A mirror is a base URL or a directory. Or the data set is a table, the path of a file like Kaggle's train.csv.
+    """
 
     mirrors: tuple[str, ...]
     sha256: Mapping[str, str]
+    table: str = ""
 
 
 @dataclass(frozen=True)
@@ -218,15 +222,22 @@ def _record(cls: type, values: Any, source: str, prefix: str) -> dict[str, Any]:
 
 def _source(values: Any, source: str, prefix: str) -> Source:
     values = _mapping(values, source, prefix.rstrip("."))
+    if "table" in values:
+        _check_keys(values, {"table"}, set(), source, prefix)
+        return Source((), {}, _text(values["table"], source, prefix + "table"))
     _check_keys(values, {"mirrors", "sha256"}, set(), source, prefix)
     mirrors = values["mirrors"]
-    if not isinstance(mirrors, list) or not all(isinstance(url, str) and url.startswith("https://") for url in mirrors):
-        _refuse(source, prefix + "mirrors", mirrors, "a list of https URLs")
+    if not isinstance(mirrors, list) or not all(map(_is_mirror, mirrors)):
+        _refuse(source, prefix + "mirrors", mirrors, "a list of https URLs and directories")
     hashes = _mapping(values["sha256"], source, prefix + "sha256")
     for name, digest in hashes.items():
         if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
             _refuse(source, f"{prefix}sha256.{name}", digest, "64 hexadecimal digits")
     return Source(tuple(mirrors), dict(hashes))
+
+
+def _is_mirror(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and (value.startswith("https://") or "://" not in value)
 
 
 def _axis(allowed: Range | Choice, values: Any, source: str, key: str) -> tuple[Any, ...]:

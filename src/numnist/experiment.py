@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +34,21 @@ class Session:
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
         """Open the tracking run that the cells of a sweep are children of, or go on with it where it was cut off."""
+        self._begin(sorted(self.store.key(config) for config in configs), f"sweep of {len(configs)} cells")
+
+    def begin_search(self, description: Mapping[str, Any], name: str) -> None:
+        """Open the run of a search, whose cells are not known yet, in the place of each batch's own."""
+        shared = [self.data.digest, cells.code_digest(), numerics.fingerprint()]
+        self._begin([json.dumps([description, *shared], sort_keys=True)], name)
+
+    def log_best(self, accuracy: float, values: Mapping[str, str]) -> None:
+        """Log the best trial to the run of the search."""
+        if self.sweep_run:
+            self._track(self.tracker.log_metrics, self.sweep_run, {"validation_accuracy": accuracy})
+            self._track(self.tracker.set_tags, self.sweep_run, {f"best.{name}": text for name, text in values.items()})
+
+    def _begin(self, keys: Sequence[str], name: str) -> None:
         if self.sweep_run is None:
-            keys = sorted(self.store.key(config) for config in configs)
-            name = f"sweep of {len(configs)} cells"
             key = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
             self.sweep_run = self._track(self.tracker.begin_sweep, key, name, self.tags)
             if self.sweep_run:
@@ -60,6 +73,8 @@ class Session:
         if run:
             self._track(self.tracker.finish_cell, run, result, directory)
             self.open_runs.remove(run)
+            if self.sweep_run:
+                self.logged.add(key)  # a search may propose a cell twice
         return result
 
     def end(self, status: str) -> None:

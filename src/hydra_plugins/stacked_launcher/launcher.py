@@ -36,7 +36,7 @@ class LauncherConfig:
 
 @dataclass
 class SweeperConfig:
-    """The configuration group entry `hydra/sweeper=stacked`."""
+    """The entry `hydra/sweeper=basic`, in the place of Hydra's own: experiments may override it."""
 
     _target_: str = "hydra_plugins.stacked_launcher.launcher.StackedSweeper"
     max_batch_size: int | None = None
@@ -44,7 +44,7 @@ class SweeperConfig:
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=LauncherConfig)
-ConfigStore.instance().store(group="hydra/sweeper", name="stacked", node=SweeperConfig)
+ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=SweeperConfig)
 
 
 class StackedSweeper(BasicSweeper):
