@@ -17,7 +17,9 @@ LAYERS = [  # a module imports from its own line or from those above it
     {"dataset", "fetching", "blocks", "kaggle", "pictures", "prediction"},
     {"training"},
     {"results", "cells"},
+    {"stacks"},
     {"sweep", "tracking", "selection", "served"},
+    {"executors"},
     {"experiment", "evaluation", "plots", "replay"},
     {"report"},
 ]
