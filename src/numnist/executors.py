@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import multiprocessing
+import re
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,19 @@ from numnist.sweep import Engine
 
 _SOURCE = "the composed configuration"
 _WORKERS, _THREADS = Range(int, 1, 10_000), Range(int, 1, 1_024)
+
+
+class _Address:
+    """Where a Dask scheduler listens."""
+
+    def __str__(self) -> str:
+        return "tcp://host:port, or tls://host:port"
+
+    def check(self, value: Any) -> str:
+        """Return the address, or raise ValueError."""
+        if not re.fullmatch(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}", str(value)):
+            raise ValueError
+        return str(value)
 
 
 class _Parameters:
@@ -56,7 +70,7 @@ class Dask:
     """On the workers of a Dask scheduler."""
 
     name: str
-    address: str
+    address: str = field(metadata={"allowed": _Address()})
     workers: int = field(metadata={"allowed": _WORKERS})
     threads: int = field(metadata={"allowed": _THREADS})
     seconds: int = field(metadata={"allowed": Range(int, 1, 86_400)})
@@ -122,10 +136,10 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[Engine]:
     logging.getLogger("distributed").setLevel(logging.ERROR)  # what matters comes back as an exception
     try:
         client = distributed.Client(settings.address, timeout=settings.seconds, set_as_default=False)
-    except (OSError, ValueError, TypeError, ImportError) as error:
+    except OSError as error:
         raise ExecutorError(
             f"executor.address: no Dask scheduler answers at {settings.address} within {settings.seconds} s ({error}); "
-            "start one with `dask scheduler`, or give executor.address=tcp://host:port"
+            "start one with `python -m pipeline.dask scheduler`, or give executor.address=tcp://host:port"
         ) from None
     with client:
         try:
@@ -133,7 +147,7 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[Engine]:
         except TimeoutError:
             raise ExecutorError(
                 f"the Dask scheduler at {settings.address}: workers: expected {settings.workers} within "
-                f"{settings.seconds} s, got {_count(client)}; start them with `python -m pipeline.worker "
+                f"{settings.seconds} s, got {_count(client)}; start them with `python -m pipeline.dask worker "
                 f"{settings.address}`, or give executor.workers fewer"
             ) from None
         _check_workers(client)
@@ -146,7 +160,14 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[Engine]:
 
 
 def _check_workers(client: Any) -> None:
-    """Refuse by name what would compute otherwise than this process."""
+    """Refuse by name what would compute otherwise than this process, or cannot read what is sent to it."""
+    try:
+        client.run_on_scheduler(stacks.identity_here, numerics.pinned())
+    except Exception as error:
+        raise ExecutorError(
+            f"the Dask scheduler {client.scheduler.address} cannot run this checkout's code ({error!r}); start it with "
+            "`python -m pipeline.dask scheduler`"
+        ) from None
     here = stacks.identity_here(numerics.pinned())
     found = client.run(stacks.identity_here, numerics.pinned(), on_error="return")
     told = {
@@ -156,7 +177,7 @@ def _check_workers(client: Any) -> None:
     if refused := [f"  {worker}: {why}" for worker, why in told.items() if why]:
         raise ExecutorError(
             f"{len(refused)} of {len(found)} workers do not compute as this process does:\n" + "\n".join(refused) + "\n"
-            "Bring them to the same commit and packages, start each with `python -m pipeline.worker`, or end it"
+            "Bring them to the same commit and packages, start each with `python -m pipeline.dask worker`, or end it"
         )
 
 
