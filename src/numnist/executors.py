@@ -219,6 +219,7 @@ class _Jobs(ThreadPoolExecutor):
 def _slurm(settings: Slurm) -> _Jobs:
     """Let submitit hand over jobs that import this code with this process's arithmetic."""
     submitit = _package("submitit", "slurm")
+    logging.getLogger("submitit").setLevel(logging.ERROR)
     source = str(Path(stacks.__file__).parent.parent)
     exports = numerics.pins() | {"PYTHONPATH": source}
     try:

@@ -97,8 +97,9 @@ def _images(data: Dataset | Path, digest: str) -> Images:
     if images is None:
         found = dataset.load(data) if isinstance(data, Path) else data
         if found.digest != digest:
+            where = f"{data}: " if isinstance(data, Path) else ""
             raise ExecutorError(
-                f"{data}: data set: expected digest {digest}, got {found.digest}; start the sweep again"
+                f"{where}expected the data set of digest {digest}, got digest {found.digest}; start the sweep again"
             )
         images = lay_out(found)
         _kept.clear()
