@@ -369,6 +369,25 @@ def test_a_process_that_is_killed_is_told_and_a_rerun_trains_what_is_missing(pre
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_launcher(copy: Path, number: int) -> None:
+    launcher = checkout.start(
+        copy, *GRID_COMMAND, "executor=processes", "executor.workers=2", "sweep.iterations=[100000]"
+    )
+    busy = wait_for(
+        lambda: [
+            child
+            for child in psutil.Process(launcher.pid).children(recursive=True)
+            if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > 2  # it trains
+        ],
+        launcher,
+    )
+    launcher.send_signal(number)
+    launcher.communicate(timeout=60)
+    assert not psutil.wait_procs(busy, timeout=30)[1]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 def test_slurm_makes_the_bytes_that_one_process_makes(prepared: Prepared, copy: Path, tmp_path: Path) -> None:
     (tmp_path / "slurm").mkdir()

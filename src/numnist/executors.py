@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import multiprocessing
+import os
 import re
 import shlex
 import threading
@@ -110,23 +111,41 @@ def opened(settings: Settings, data: Dataset, directory: Path) -> Iterator[Engin
         yield None
     elif isinstance(settings, Processes):
         workers = settings.workers or max(1, numerics.cores() // settings.threads)
-        with _ended(ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))) as pool:
+        with _processes(workers) as pool:
             yield Engine(pool, workers, settings.threads, directory)
     elif isinstance(settings, Dask):
         with _dask(settings, data) as engine:
             yield engine
     else:
-        with _ended(_slurm(settings)) as jobs:
+        jobs = _slurm(settings)
+        try:
             yield Engine(jobs, settings.workers, settings.threads, directory)
+        finally:
+            jobs.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _ended(executor: Executor) -> Iterator[Executor]:
-    """Shut an executor down, and drop what it has not begun."""
+def _processes(workers: int) -> Iterator[Executor]:
+    """Start processes that end with the block, and with this process, however it ends."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
     try:
-        yield executor
+        yield pool
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():  # one that is amid a stack would finish it for nobody
+            process.terminate()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does, which after SIGKILL nothing else would see to."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
