@@ -12,7 +12,7 @@ from numnist.config import PARAMS, SWEEP_AXES, TRAINING_RANGES, Params, check_ax
 from numnist.errors import ConfigError
 
 _SOURCE = "the command line"
-_KNOWN = list(dict.fromkeys(["experiment", "output", "table", *TRAINING_RANGES, *PARAMS]))
+_KNOWN = list(dict.fromkeys(["experiment", "executor", "output", "table", *TRAINING_RANGES, *PARAMS]))
 
 
 def check(arguments: Sequence[str], params: Params) -> None:
@@ -40,6 +40,8 @@ def _check_override(override: Override) -> None:
         raise ConfigError(f"{_SOURCE}: unknown key {key} (in {override.input_line}); known here: {', '.join(_KNOWN)}")
     if override.is_delete():
         raise ConfigError(f"{_SOURCE}: {override.input_line} takes away a key that every run needs")
+    if top == "executor" and override.is_sweep_override():
+        raise ConfigError(f"{_SOURCE}: {override.input_line}: all cells of a sweep go to one executor")
     for value in _values(override):
         if key in TRAINING_RANGES:
             check_value(key, value, _SOURCE)

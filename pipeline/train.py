@@ -27,7 +27,9 @@ def job(config: DictConfig) -> float:
     from numnist.experiment import cell_of, session
 
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    result = session().run_cell(cell_of(values), Path(values["output"]))
+    cell = cell_of(values)
+    session().use(values["executor"])
+    result = session().run_cell(cell, Path(values["output"]))
     if HydraConfig.get().mode == RunMode.RUN:
         print(_told(result, Path(values["output"])))
     return result.metrics.get("validation_accuracy", math.nan)

@@ -18,7 +18,9 @@ LAYERS = [  # a module imports from its own line or from those above it
     {"minibatches"},
     {"training"},
     {"results", "cells"},
+    {"stacks"},
     {"sweep", "tracking", "selection", "served"},
+    {"executors"},
     {"experiment", "evaluation", "plots", "replay", "serving"},
     {"report", "published"},
 ]

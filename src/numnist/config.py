@@ -168,6 +168,11 @@ def parse_training(values: Mapping[str, Any], source: str) -> TrainingConfig:
     return TrainingConfig(**_record(TrainingConfig, values, source, ""))
 
 
+def parse(cls: type, values: Any, source: str, prefix: str) -> Any:
+    """Make a dataclass whose fields say what is allowed out of a mapping; `prefix` stands before each key's name."""
+    return cls(**_record(cls, values, source, prefix))
+
+
 def parse_numerics(value: Any, source: str) -> str:
     """Check the numerics mode."""
     return _value(NUMERICS, value, source, "numerics")

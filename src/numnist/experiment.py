@@ -1,5 +1,6 @@
 """A process's training session: the data, the store of cells and the tracking run that its cells belong to."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -10,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from numnist import cells, dataset, numerics, provenance, results, sweep, tracking
+from numnist import cells, dataset, executors, numerics, provenance, results, sweep, tracking
 from numnist.config import TRAINING_RANGES, TrainingConfig, parse_training
 from numnist.errors import ConfigError, TrackingError
 from numnist.results import Result
@@ -31,6 +32,17 @@ class Session:
         self.logged: set[str] = set()
         self.open_runs: list[str] = []
         self.failure: TrackingError | None = None
+        self.engine: sweep.Engine | None = None
+        self.resources = contextlib.ExitStack()
+        self.settings: executors.Settings | None = None
+
+    def use(self, values: Mapping[str, Any]) -> None:
+        """Reach the workers that the configuration group `executor` names; all cells are trained by the same ones."""
+        settings = executors.parse(values)
+        if self.settings is None:
+            directory = self.root / "data" / "processed"
+            self.engine = self.resources.enter_context(executors.opened(settings, self.data, directory))
+            self.settings = settings
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
         """Open the tracking run that the cells of a sweep are children of, or go on with it where it was cut off."""
@@ -66,7 +78,7 @@ class Session:
             self.open_runs.append(run)
             if self.sweep_run is None:
                 self._log_diff(run)
-        [result] = chain.from_iterable(sweep.train([config], self.data, self.store))
+        [result] = chain.from_iterable(sweep.train([config], self.data, self.store, engine=self.engine))
         directory = output / config.name
         identity = {"name": self.data.name, "digest": self.data.digest}
         results.write_run(directory, result, identity, numerics.fingerprint())
@@ -79,6 +91,7 @@ class Session:
 
     def end(self, status: str) -> None:
         """Close every run that is still open: FINISHED, FAILED or KILLED; TrackingError where not all was logged."""
+        self.resources.close()
         while self.open_runs:
             self._track(self.tracker.end, self.open_runs.pop(), status)
         if self.failure and status == "FINISHED":

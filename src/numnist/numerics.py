@@ -41,6 +41,17 @@ def pin(mode: str) -> None:
     os.environ.update(wanted, **{_MODE: mode})
 
 
+def pins() -> dict[str, str]:
+    """Return the environment variables that fix this process's arithmetic, for one that does not inherit them."""
+    names = (_MODE, _KERNEL, _SIMD, *_ONE_BLAS_THREAD)
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pinned() -> str:
     """Return the mode of this process; NumericsError where none was pinned."""
     mode = os.environ.get(_MODE)

@@ -99,10 +99,11 @@ class StackedLauncher(Launcher):
         jobs = self._compose(job_overrides, initial_job_idx)
         cells = [cell_of(values_of(job)) for job in jobs]
         one = session()
+        one.use(jobs[0].executor)
         one.begin_sweep(cells)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in sweep.train(cells, one.data, one.store):
+            for done in sweep.train(cells, one.data, one.store, engine=one.engine):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, cell in enumerate(cells) if cell in trained}
         except NumnistError:
