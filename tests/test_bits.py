@@ -80,6 +80,24 @@ def test_a_cpu_without_avx2_is_told_to_compute_natively(monkeypatch: pytest.Monk
     assert done.returncode == 0, done.stderr
 
 
+@on_x86
+@pytest.mark.parametrize(
+    ("vendor", "family", "flags", "kernel"),
+    [
+        ("AuthenticAMD", "26", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "SkylakeX"),
+        ("GenuineIntel", "6", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "SkylakeX"),
+        ("AuthenticAMD", "25", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "Haswell"),
+        ("GenuineIntel", "6", set(), "Haswell"),
+    ],
+)
+def test_native_takes_the_512_bit_kernels_where_the_cpu_has_them_in_full_width(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, family: str, flags: set[str], kernel: str
+) -> None:
+    told = {"vendor_id": vendor, "cpu family": family, "flags": " ".join({"avx2", "fma"} | flags)}
+    monkeypatch.setattr(numerics, "_cpu_line", told.__getitem__)
+    assert numerics._environment("native")["OPENBLAS_CORETYPE"] == kernel
+
+
 def test_a_configuration_of_another_mode_than_the_process_is_refused() -> None:
     with pytest.raises(NumericsError, match="this process computes with numerics=portable, and a configuration asks"):
         numerics.require("native")

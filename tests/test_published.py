@@ -56,7 +56,7 @@ def test_a_network_that_diverged_is_named() -> None:
     bad = found()
     state = State(bad["lecun_300"][0].state.parameters, np.full((2, 4), np.nan))
     bad["lecun_300"][0] = replace(bad["lecun_300"][0], state=state)
-    with pytest.raises(DataError, match="h0002-lr0.1-it00001-s7 diverged"):
+    with pytest.raises(DataError, match=r"h0002-lr0\.1-it00001-s7 diverged"):
         published.compare(bad, DATA, lambda: TEST)
 
 

@@ -81,7 +81,9 @@ def _train_missing(
         laid_out = functools.cache(lambda train_on: stacks.lay_out(data, train_on))
         with ThreadPoolExecutor(threads or numerics.cores()) as pool:
             for number, one in enumerate(plans, 1):
-                yield list(_train_here(one, laid_out(one.train_on), pool, store, report, f"stack {number} of {len(plans)}"))
+                yield list(
+                    _train_here(one, laid_out(one.train_on), pool, store, report, f"stack {number} of {len(plans)}")
+                )
 
 
 def _stored(configs: Sequence[TrainingConfig], store: Store) -> list[Result]:
