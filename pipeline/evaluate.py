@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Write reports/metrics.json, reports/tables and reports/pictures.npz."""
-    from numnist import dataset, evaluation, provenance, results, sweep, tracking
+    from numnist import champion, dataset, evaluation, provenance, results, sweep, tracking
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
@@ -22,14 +22,14 @@ def main() -> None:
     found = evaluation.evaluate(table, ROOT / "runs", data, reference, lambda: dataset.load_test(processed))
     evaluation.write(found, ROOT / "reports")
     tracker = tracking.connect(ROOT)
-    champion = ROOT / "runs" / found.metrics["winner"]["name"] / "weights.npz"
+    weights = ROOT / "runs" / found.metrics["winner"]["name"] / "weights.npz"
     figures = {
         "validation_accuracy": found.metrics["validation"]["accuracy"],
         "test_accuracy": found.metrics["test"]["accuracy"],
     }
     tags = provenance.tags(ROOT) | {tracking.DATA: data.digest}
     parent = tracker.newest_sweep()
-    tracker.register_champion(champion, figures, tags, parent)
+    champion.register(tracker, weights, figures, tags, parent)
     if parent:
         tracker.log_metrics(parent, figures)
 

@@ -18,7 +18,7 @@ LAYERS = [  # a module imports from its own line or from those above it
     {"training"},
     {"results", "cells"},
     {"sweep", "tracking", "selection", "served"},
-    {"experiment", "evaluation", "plots", "replay"},
+    {"champion", "experiment", "evaluation", "plots", "replay"},
     {"report"},
 ]
 

@@ -10,7 +10,7 @@ import checkout
 import pytest
 import yaml
 
-from numnist import tracking
+from numnist import champion, tracking
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
 
 def test_the_winner_is_the_registered_champion(finished: Path) -> None:
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    weights = tracking.connect(finished).weights_of("champion")
+    weights = champion.weights_of(tracking.connect(finished), "champion")
     assert weights.read_bytes() == (finished / "runs" / metrics["winner"]["name"] / "weights.npz").read_bytes()
 
 

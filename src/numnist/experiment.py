@@ -48,7 +48,8 @@ class Session:
         key = self.store.key(config)
         run = None
         if key not in self.logged:
-            run = self._track(self.tracker.begin_cell, config, key, self.sweep_run, self.tags)
+            trained = self.store.has(config)
+            run = self._track(self.tracker.begin_cell, config, key, self.sweep_run, self.tags, trained)
         if run:
             self.open_runs.append(run)
             if self.sweep_run is None:
