@@ -54,10 +54,16 @@ class Session:
             self.open_runs.append(run)
             if self.sweep_run is None:
                 self._log_diff(run)
-        [result] = chain.from_iterable(sweep.train([config], self.data, self.store))
-        directory = output / config.name
-        identity = {"name": self.data.name, "digest": self.data.digest}
-        results.write_run(directory, result, identity, numerics.fingerprint())
+        try:
+            [result] = chain.from_iterable(sweep.train([config], self.data, self.store))
+            directory = output / config.name
+            identity = {"name": self.data.name, "digest": self.data.digest}
+            results.write_run(directory, result, identity, numerics.fingerprint())
+        except Exception:  # closed at once: in a launcher's worker, nothing calls `end`
+            if run:
+                self._track(self.tracker.end, run, "FAILED")
+                self.open_runs.remove(run)
+            raise
         if run:
             self._track(self.tracker.finish_cell, run, result, directory)
             self.open_runs.remove(run)
