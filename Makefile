@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 ALONE := $(shell command -v flock >/dev/null && echo flock .venv.lock)  # of two makes at once, one waits and finds it done
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint ui verify bench clean lock
+.PHONY: help run test lint ui serve verify bench clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
@@ -24,6 +24,9 @@ lint: .venv/.installed  ## check style and types
 
 ui: .venv/.installed  ## browse the runs in MLflow, on 127.0.0.1
 	@python -m pipeline.ui
+
+serve: .venv/.installed  ## serve the champion with MLflow's model server, on 127.0.0.1
+	@python -m pipeline.serve
 
 verify: .venv/.installed  ## repeat the pipeline in a fresh clone and compare with dvc.lock (on a sample: python -m pipeline.verify --quick)
 	@python -m pipeline.verify

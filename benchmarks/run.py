@@ -131,10 +131,7 @@ def _cells(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
     """List the cells of the sweep in params.yaml."""
     axes = [values[: sizes.sweep_values] for values in params.sweep.values()]
     cells = [dict(zip(params.sweep, values)) for values in itertools.product(*axes)]
-    return [
-        cell | {"iterations": max(1, cell["iterations"] // sizes.sweep_share), "initialization": params.initialization}
-        for cell in cells
-    ]
+    return [cell | {"iterations": max(1, cell["iterations"] // sizes.sweep_share), **params.common} for cell in cells]
 
 
 def _machine(cores: int) -> dict[str, str]:

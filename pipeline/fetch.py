@@ -13,7 +13,8 @@ def main() -> None:
     from numnist import fetching
 
     params = cli.params()
-    fetching.fetch(params.source, params.data.name, ROOT / "data" / "raw", os.environ.get("MNIST_MIRROR"))
+    raw = ROOT / "data" / "raw"
+    fetching.fetch(params.source, params.data.name, raw, os.environ.get("MNIST_MIRROR"), root=ROOT)
 
 
 if __name__ == "__main__":

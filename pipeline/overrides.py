@@ -1,7 +1,6 @@
 """What may be given to `pipeline.train` on the command line: checked before Hydra makes a directory or a run exists."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -9,11 +8,11 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from numnist.config import SWEEP_AXES, TRAINING_RANGES, Params, check_axis, check_value, parse_numerics
+from numnist.config import PARAMS, SWEEP_AXES, TRAINING_RANGES, Params, check_axis, check_value, parse_numerics
 from numnist.errors import ConfigError
 
 _SOURCE = "the command line"
-_KNOWN = ["experiment", "output", "table", *TRAINING_RANGES, *(item.name for item in fields(Params))]
+_KNOWN = list(dict.fromkeys(["experiment", "executor", "output", "table", *TRAINING_RANGES, *PARAMS]))
 
 
 def check(arguments: Sequence[str], params: Params) -> None:
@@ -41,6 +40,8 @@ def _check_override(override: Override) -> None:
         raise ConfigError(f"{_SOURCE}: unknown key {key} (in {override.input_line}); known here: {', '.join(_KNOWN)}")
     if override.is_delete():
         raise ConfigError(f"{_SOURCE}: {override.input_line} takes away a key that every run needs")
+    if top == "executor" and override.is_sweep_override():
+        raise ConfigError(f"{_SOURCE}: {override.input_line}: all cells of a sweep go to one executor")
     for value in _values(override):
         if key in TRAINING_RANGES:
             check_value(key, value, _SOURCE)

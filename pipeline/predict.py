@@ -1,10 +1,12 @@
 """Read digits with a trained network: `python -m pipeline.predict picture.png [more...] [--show] [--run RUN_ID]`.
 
-Kaggle's digit-recognizer: `python -m pipeline.predict --kaggle test.csv submission.csv`.
+Kaggle's digit-recognizer: `python -m pipeline.predict --kaggle test.csv submission.csv`. For the model server
+(`make serve`): `python -m pipeline.predict --json picture.png [more...]` prints the pixels as it takes them.
 """
 
 import argparse
 import io
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,9 @@ def main() -> None:
     arguments = _arguments()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without block characters
+    if arguments.json:
+        print_json(arguments.pictures)
+        return
     from numnist import results
 
     network = results.read_weights(weights_of(arguments.run))
@@ -30,6 +35,13 @@ def main() -> None:
     failed = [path for path in arguments.pictures if not read_picture(network, path, show=arguments.show)]
     if failed:
         raise SystemExit(1)
+
+
+def print_json(paths: list[Path]) -> None:
+    """Print what the network would see in each picture, in the form that the model server takes."""
+    from numnist import pictures
+
+    print(json.dumps({"inputs": [pictures.read(path).tolist() for path in paths]}))
 
 
 def weights_of(run: str) -> Path:
@@ -69,10 +81,11 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("pictures", nargs="*", type=Path, help="PNG or JPEG files, one digit each")
     add("--show", action="store_true", help="draw what the network sees, 28 x 28 pixels")
+    add("--json", action="store_true", help="ask no network: print the pixels in the form that the model server takes")
     add("--run", default="champion", metavar="RUN_ID", help="the MLflow run whose network is asked (else the champion)")
     add("--kaggle", nargs=2, type=Path, metavar=("TEST", "SUBMISSION"), help="answer test.csv with submission.csv")
     arguments = parser.parse_args()
-    if bool(arguments.pictures) == bool(arguments.kaggle):
+    if bool(arguments.pictures) == bool(arguments.kaggle) or (arguments.json and arguments.kaggle):
         parser.error("give pictures, or --kaggle test.csv submission.csv")
     return arguments
 

@@ -1,5 +1,6 @@
 """Train a network, or with -m a sweep of them: configuration in; weights, curves, results and tracked runs out."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -22,14 +23,16 @@ OmegaConf.register_new_resolver("choices", overrides.choices)
 
 @hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")
 def job(config: DictConfig) -> float:
-    """Train one cell; return what a search is to maximize, its validation accuracy (0 where it diverged)."""
+    """Train one cell; return what a search is to maximize, its validation accuracy (NaN where it diverged)."""
     from numnist.experiment import cell_of, session
 
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    result = session().run_cell(cell_of(values), Path(values["output"]))
+    cell = cell_of(values)
+    session().use(values["executor"])
+    result = session().run_cell(cell, Path(values["output"]))
     if HydraConfig.get().mode == RunMode.RUN:
         print(_told(result, Path(values["output"])))
-    return result.metrics.get("validation_accuracy", 0.0)
+    return result.metrics.get("validation_accuracy", math.nan)
 
 
 def _told(result: "Result", output: Path) -> str:

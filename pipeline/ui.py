@@ -1,9 +1,7 @@
 """Open MLflow's pages on the runs of this checkout: `python -m pipeline.ui [--port 5000]`, ended by Ctrl-C."""
 
-import argparse
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,9 +9,9 @@ import urllib.request
 from pathlib import Path
 
 from numnist.errors import TrackingError
-from pipeline import ROOT, cli
+from pipeline import ROOT, cli, local
+from pipeline.local import HOST
 
-HOST = "127.0.0.1"  # this machine only
 START_SECONDS = 60.0
 
 
@@ -21,12 +19,12 @@ def main() -> None:
     """Serve the pages until Ctrl-C, after printing the address that shows the newest sweep's curves."""
     from numnist import tracking
 
-    port = _arguments().port
+    port = local.port("ui", "Browse the runs in MLflow.", 5000)
     tracker = tracking.connect(ROOT)
     if tracker.uri.startswith("http"):
         print(f"The runs are on a server of their own:\n\n  {tracker.uri.rstrip('/')}/{tracker.sweep_link()}\n")
         return
-    _check_free(port)
+    local.listen(port).close()
     address = f"http://{HOST}:{port}"
     server = _serve(tracker.uri, port)
     try:
@@ -36,21 +34,6 @@ def main() -> None:
         server.wait()
     finally:
         _stop(server)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.ui", description="Browse the runs in MLflow.")
-    parser.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1 (default: 5000)")
-    return parser.parse_args()
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise TrackingError(f"cannot serve on {HOST}:{port} ({error}); give another: --port 5001") from None
 
 
 def _serve(uri: str, port: int) -> "subprocess.Popen[bytes]":

@@ -8,20 +8,23 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 
 def digest(mode: str = "portable") -> str:
-    """Train two stacks, one with padded hidden units and one without, and hash every weight and curve."""
+    """Train two plain stacks, one with padded hidden units, and a network in batches; hash every weight and curve."""
     from concurrent.futures import ThreadPoolExecutor
+    from dataclasses import replace
 
     import digits
 
-    from numnist import blocks, numerics, training
+    from numnist import numerics, training
     from numnist.config import TrainingConfig
-    from numnist.training import Course, Images
+    from numnist.training import Course
 
-    images = Images(blocks.layout(digits.part(1000, 1)), blocks.layout(digits.part(100, 2)))
+    images = training.lay_out(digits.part(1000, 1), digits.part(100, 2))
     sha = hashlib.sha256()
     with ThreadPoolExecutor(2) as pool:
-        for hidden_size, scheme, rates in ((7, "uniform", (0.3, 1.0)), (12, "he", (0.5,))):
-            cells = [TrainingConfig(hidden_size, rate, 2, seed, scheme) for seed, rate in enumerate(rates)]
+        first = TrainingConfig(7, 0.3, 2, 0, "uniform")
+        plain = TrainingConfig(12, 0.5, 2, 0, "he")
+        rich = replace(plain, batch_size=128, momentum=0.9, weight_decay=0.01, schedule="cosine")
+        for cells in ([first, replace(first, learning_rate=1.0, seed=1)], [plain], [rich]):
             courses = [Course(config) for config in cells]
             rows = numerics.ROWS_PER_NETWORK[mode]
             *_, last = training.train_stack(courses, images, pool, rows_per_network=rows)

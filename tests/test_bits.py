@@ -13,7 +13,7 @@ from numnist import numerics
 from numnist.errors import NumericsError
 
 DATA = "350bc8d5305d45c8236a41a3e3c933c49ab14ffc350ce2c5c295752556e6b027"
-GOLDEN = "be0f608dda8d70d26a65a4615cc0f62f81a521d5ba314dfb27a5c17c3ee56a0c"
+GOLDEN = "538cdf9dbe626136c82835be7cb461c20f79c25a52d30871693db62c4a038aba"
 DECISION = """
 The bits of a short training are not the committed ones: every result of this checkout may differ from those before.
 If nobody meant that, find the cause (git diff; another NumPy or OpenBLAS?) and mend it. If it is meant, decide it:
@@ -78,6 +78,24 @@ def test_a_cpu_without_avx2_is_told_to_compute_natively(monkeypatch: pytest.Monk
         numerics.pin("portable")
     done = python("from numnist import numerics as n; n._cpu_flags = lambda: {'avx'}; n.pin('native'); import numpy")
     assert done.returncode == 0, done.stderr
+
+
+@on_x86
+@pytest.mark.parametrize(
+    ("vendor", "family", "flags", "kernel"),
+    [
+        ("AuthenticAMD", "26", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "SkylakeX"),
+        ("GenuineIntel", "6", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "SkylakeX"),
+        ("AuthenticAMD", "25", {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "Haswell"),
+        ("GenuineIntel", "6", set(), "Haswell"),
+    ],
+)
+def test_native_takes_the_512_bit_kernels_where_the_cpu_has_them_in_full_width(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, family: str, flags: set[str], kernel: str
+) -> None:
+    told = {"vendor_id": vendor, "cpu family": family, "flags": " ".join({"avx2", "fma"} | flags)}
+    monkeypatch.setattr(numerics, "_cpu_line", told.__getitem__)
+    assert numerics._environment("native")["OPENBLAS_CORETYPE"] == kernel
 
 
 def test_a_configuration_of_another_mode_than_the_process_is_refused() -> None:

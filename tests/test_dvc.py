@@ -9,7 +9,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 READ_BY_HYDRA = {  # what conf/config.yaml and the command of `train` name, beside imports
-    "train": {"conf/config.yaml", "conf/experiment/grid.yaml", "src/hydra_plugins/stacked_launcher/launcher.py"},
+    "train": {
+        "conf/config.yaml",
+        "conf/executor/local.yaml",
+        "conf/experiment/grid.yaml",
+        "src/hydra_plugins/stacked_launcher/launcher.py",
+    },
     "evaluate": {"conf/config.yaml", "conf/experiment/note.yaml", "src/numnist/served.py"},
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from numnist import evaluation, files, network, results, selection
 from numnist.config import TrainingConfig
@@ -30,7 +31,8 @@ def table(*rows):
 
 
 def order(frame):
-    return [(item.hidden_size, item.learning_rate, item.iterations) for item in selection.rank(frame) if item.ranked]
+    ranked = (item.config for item in selection.rank(frame) if item.ranked)
+    return [(config.hidden_size, config.learning_rate, config.iterations) for config in ranked]
 
 
 def test_the_best_mean_over_seeds_wins_not_the_best_seed():
@@ -209,7 +211,7 @@ def test_the_same_inputs_give_the_same_bytes(setting, tmp_path):
     assert json.loads((tmp_path / "one" / "metrics.json").read_text())["dataset"] == {"name": "toy", "digest": "d" * 64}
 
 
-def test_only_evaluate_asks_for_the_test_set():
+def test_of_the_stages_only_evaluate_asks_for_the_test_set():
     askers = set()
     for path in [*ROOT.glob("src/**/*.py"), *ROOT.glob("pipeline/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -217,4 +219,6 @@ def test_only_evaluate_asks_for_the_test_set():
             spelled = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith("test.npz")
             if named == "load_test" or spelled:
                 askers.add(path.relative_to(ROOT).as_posix())
-    assert askers == {"src/numnist/dataset.py", "pipeline/evaluate.py"}
+    assert askers == {"src/numnist/dataset.py", "pipeline/evaluate.py", "pipeline/published.py"}
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    assert not any("published" in stage["cmd"] for stage in stages)  # it is no stage: people run it, apart

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from numnist import cells, evaluation, files, numerics, results, selection, sweep
+from numnist import cells, evaluation, files, numerics, results, selection, sweep, training
 from numnist.config import TrainingConfig
 from numnist.errors import StorageError
 from numnist.evaluation import Evaluation
@@ -122,8 +122,8 @@ def test_a_full_disk_is_told_by_file_and_need_and_costs_nothing_that_is_finished
         train([small, large], tmp_path / "full")
     assert len(content(tmp_path / "full")) == 1 and not leftovers(tmp_path / "full")
     trained = []
-    stack = sweep.training.train_stack
-    monkeypatch.setattr(sweep.training, "train_stack", lambda c, *a, **k: trained.extend(c) or stack(c, *a, **k))
+    stack = training.train_stack
+    monkeypatch.setattr(training, "train_stack", lambda c, *a, **k: trained.extend(c) or stack(c, *a, **k))
     assert train([small, large], tmp_path / "full")[large].metrics == whole[large].metrics
     assert [course.config for course in trained] == [large]
     assert content(tmp_path / "full") == content(tmp_path / "whole")

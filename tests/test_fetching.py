@@ -11,7 +11,7 @@ import pytest
 
 from numnist import dataset, fetching, idx
 from numnist.config import DataConfig, Source, load_params
-from numnist.errors import ConfigError
+from numnist.errors import ConfigError, FetchError
 from pipeline import ROOT
 
 
@@ -93,6 +93,42 @@ def test_the_sample_is_mlxtends_with_the_last_100_of_each_digit_as_test_set(tmp_
         digits = idx.read_labels(tmp_path / f"{prefix}-labels-idx1-ubyte")
         assert np.array_equal(images.reshape(10, -1, 784), pixels[:, part])
         assert np.array_equal(digits.reshape(10, -1, 1), labels[:, part])
+
+
+def test_a_directory_of_params_yaml_is_a_path_from_the_project_and_beside_urls(
+    mirror: mirrors.Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project" / "own").mkdir(parents=True)
+    for name, content in mirrors.FILES.items():
+        (tmp_path / "project" / "own" / name).write_bytes(content)
+    monkeypatch.chdir("/")
+    source = Source((mirror.url("missing"), "own"), mirrors.SHA256)
+    fetching.fetch(source, "tiny", tmp_path / "raw", None, root=tmp_path / "project")
+    assert contents(tmp_path / "raw") == mirrors.FILES
+    assert len(mirror.requests) == 1
+
+
+def test_kaggles_train_csv_becomes_the_four_files(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (140, 784), dtype=np.uint8)
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 14)
+    header = ",".join(["label", *(f"pixel{i}" for i in range(784))])
+    (tmp_path / "kaggle").mkdir()
+    np.savetxt(
+        tmp_path / "kaggle" / "train.csv", np.column_stack([labels, pixels]), "%d", ",", header=header, comments=""
+    )
+    source = Source((), {}, "kaggle/train.csv")
+    fetching.fetch(source, "kaggle", tmp_path / "raw", None, root=tmp_path)
+    dataset.preprocess(tmp_path / "raw", tmp_path / "processed", DataConfig("kaggle", 12, 0))
+    test = dataset.load_test(tmp_path / "processed")
+    last_two = np.arange(140).reshape(10, 14)[:, 12:].ravel()
+    assert np.array_equal(test.pixels, pixels[last_two]) and np.array_equal(test.labels, labels[last_two])
+    assert len(dataset.load(tmp_path / "processed").train.labels) == 110
+
+
+def test_a_table_that_is_not_there_is_told_with_its_key_and_where_to_get_it(tmp_path: Path) -> None:
+    message = r"none\.csv is not there .*datasets\.kaggle\.table.*https://www\.kaggle\.com/\S+"
+    with pytest.raises(FetchError, match=message):
+        fetching.fetch(Source((), {}, "none.csv"), "kaggle", tmp_path / "raw", None, root=tmp_path)
 
 
 def test_only_the_sample_may_have_no_files(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import checkout
 import pytest
 
 from numnist import tracking
+from numnist.config import TRAINING_RANGES
 
 pytestmark = pytest.mark.slow
 SWEEP: dict[str, list[object]] = {
@@ -61,7 +62,7 @@ def test_every_cell_is_tracked_once_in_each_sweep_and_no_run_is_left_open(killed
         assert Counter(run.info.run_name for run in children) == Counter({run.info.run_name: 1 for run in children})
         assert len(children) == CELLS
         for run in children:
-            assert set(run.data.params) == {"hidden_size", "learning_rate", "iterations", "seed", "initialization"}
+            assert set(run.data.params) == set(TRAINING_RANGES)
             curve = tracker.client.get_metric_history(run.info.run_id, "train_loss")
             assert len(curve) == int(run.data.params["iterations"]) + 1
             stored = {artifact.path for artifact in tracker.client.list_artifacts(run.info.run_id)}

@@ -63,7 +63,9 @@ def test_what_is_allowed_passes(argument: str) -> None:
         ("numerics: portable", "numerics: portable\nspeed: 3", "unknown key speed"),
         ("split_seed: 0", "split_seed: -1", "data.split_seed is -1"),
         ("split_seed: 0", "split_seed: yes", "data.split_seed is True"),
-        ("    mirrors: []  ", "    mirrors: [http://example.org/]  ", "a list of https URLs"),
+        ("    mirrors: []  ", "    mirrors: [http://example.org/]  ", "a list of https URLs and directories"),
+        ("    table: kaggle/train.csv", "    table: 3", "datasets.kaggle.table is 3; allowed: a text"),
+        ("    table: kaggle/train.csv", "    table: a.csv\n    mirrors: []", "unknown key datasets.kaggle.mirrors"),
         ("numerics: portable", "numerics: [", "not readable YAML"),
     ],
 )

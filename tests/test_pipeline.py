@@ -208,7 +208,8 @@ def trained_by(copy: Path, *launcher: str) -> None:
 
 
 def test_other_launchers_give_the_same_bytes(copy: Path) -> None:
-    trained_by(copy, "hydra/launcher=basic", "hydra/sweeper=basic")
+    hydras_own = "hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    trained_by(copy, "hydra/launcher=basic", hydras_own)
 
 
 def test_a_launcher_of_several_processes_gives_the_same_bytes(copy: Path) -> None:

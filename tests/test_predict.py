@@ -1,12 +1,13 @@
 """The command that reads digits, asked with a network that looks at two pixels."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from numnist import files, prediction, results
+from numnist import files, pictures, prediction, results
 from numnist.errors import TrackingError
 from numnist.network import Parameters
 from pipeline import cli, predict
@@ -126,7 +127,16 @@ def test_kaggles_test_csv_becomes_a_submission(command, tmp_path, capsys):
     assert "2 digits" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["a.png", "--kaggle", "test.csv", "submission.csv"]])
+def test_json_is_what_the_network_sees_in_each_picture(command, tmp_path, capsys):
+    assert command("--json", picture(tmp_path / "a.png"), picture(tmp_path / "b.png")) == []
+    seen = pictures.read(tmp_path / "a.png").tolist()
+    assert json.loads(capsys.readouterr().out) == {"inputs": [seen, seen]}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--json", "--kaggle", "test.csv", "submission.csv"], ["a.png", "--kaggle", "test.csv", "submission.csv"]],
+)
 def test_pictures_or_kaggle_must_be_asked_for_and_not_both(arguments, command):
     with pytest.raises(SystemExit) as end:
         command(*arguments)

@@ -1,6 +1,6 @@
 """A cell trained again from its record: exact, close, or other, and what is named as a cause."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from numnist.tracking import CODE, Recorded
 
 CONFIG = TrainingConfig(hidden_size=5, learning_rate=1e-05, iterations=2, seed=0, initialization="he")
 DATA = digits.dataset(300, 50)
-PARAMS = {"hidden_size": "5", "learning_rate": "1e-05", "iterations": "2", "seed": "0", "initialization": "he"}
+PARAMS = {name: str(value) for name, value in asdict(CONFIG).items()}  # as MLflow keeps them
 TAGS = {"git.commit": "abc", "git.dirty": "false", "numerics.mode": "portable"}
 
 

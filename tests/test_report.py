@@ -86,6 +86,12 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
     data = Dataset(name, "5eed" * 16, part, part)
     found = evaluation.evaluate(results.read_table(root / "sweep.csv"), root / "runs", data, note, lambda: digits(60))
     evaluation.write(found, root / "reports")
+    identity = {"name": name, "digest": "5eed" * 16}
+    files.write_json(root / "docs" / "published.json", {"dataset": identity, "rows": [PUBLISHED]})
+
+
+PUBLISHED = {"source": "A paper", "error": 0.047, "mean": 0.0199, "lowest": 0.0188, "highest": 0.0211, "seeds": 5,
+             "differs": "all of it"}  # fmt: skip
 
 
 def digits(count):
@@ -188,6 +194,14 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
         page = Page(rendered(tmp_path))
         assert ("not separable on this data" in page.words) != separable
         assert "(p = 0.400)" in page.text and "(p < 0.001)" in page.text
+
+
+def test_published_results_stand_in_the_report_of_the_same_data_set_alone(root, page, tmp_path):
+    assert re.search(r"A paper 4\.7% 1\.99% 1\.88% . 2\.11% all of it", page.text)
+    make_runs(tmp_path)
+    path = tmp_path / "docs" / "published.json"
+    files.write_json(path, files.read_json(path) | {"dataset": {"name": "mnist", "digest": "other"}})
+    assert "A paper" not in Page(rendered(tmp_path)).text
 
 
 def test_a_missing_table_is_an_error_that_names_it(tmp_path):

@@ -7,7 +7,7 @@ import digits
 import numpy as np
 import pytest
 
-from numnist import cells, sweep
+from numnist import cells, sweep, training
 from numnist.cells import Store
 from numnist.config import TrainingConfig
 from numnist.results import Result
@@ -30,8 +30,8 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 def test_shorter_cells_come_out_of_the_longest_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
-    whole = sweep.training.train_stack
-    monkeypatch.setattr(sweep.training, "train_stack", lambda c, *a, **k: trained.extend(c) or whole(c, *a, **k))
+    whole = training.train_stack
+    monkeypatch.setattr(training, "train_stack", lambda c, *a, **k: trained.extend(c) or whole(c, *a, **k))
     results = train([replace(CONFIG, iterations=n) for n in (1, 4, 2)], store(tmp_path))
     assert [course.config.iterations for course in trained] == [4]
     assert {config.iterations: result.state.iteration for config, result in results.items()} == {1: 1, 4: 4, 2: 2}
@@ -39,7 +39,7 @@ def test_shorter_cells_come_out_of_the_longest_training(tmp_path: Path, monkeypa
 
 def test_a_finished_cell_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train([CONFIG], store(tmp_path))[CONFIG]
-    monkeypatch.setattr(sweep.training, "train_stack", None)
+    monkeypatch.setattr(training, "train_stack", None)
     again = train([CONFIG], store(tmp_path))[CONFIG]
     assert again.metrics == first.metrics
 
@@ -59,7 +59,7 @@ def test_a_training_cut_off_at_a_checkpoint_goes_on_and_cleans_up(
 ) -> None:
     monkeypatch.setattr(sweep, "CHECKPOINT_SECONDS", -1)  # a checkpoint after every iteration
     cut_off = store(tmp_path / "a")
-    whole = sweep.training.train_stack
+    whole = training.train_stack
 
     def two_iterations(*arguments: object, **named: object) -> object:
         for count, stack in enumerate(whole(*arguments, **named)):  # type: ignore[arg-type]
@@ -67,11 +67,11 @@ def test_a_training_cut_off_at_a_checkpoint_goes_on_and_cleans_up(
                 raise KeyboardInterrupt
             yield stack
 
-    monkeypatch.setattr(sweep.training, "train_stack", two_iterations)
+    monkeypatch.setattr(training, "train_stack", two_iterations)
     with pytest.raises(KeyboardInterrupt):
         train([CONFIG], cut_off)
     assert sweep.plan([CONFIG], cut_off)[0].courses[0].iteration == 2
-    monkeypatch.setattr(sweep.training, "train_stack", whole)
+    monkeypatch.setattr(training, "train_stack", whole)
     train([CONFIG], cut_off)
     train([CONFIG], store(tmp_path / "b"))
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")

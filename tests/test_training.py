@@ -19,7 +19,7 @@ PORTABLE = numerics.ROWS_PER_NETWORK["portable"]
 
 
 def images(dtype: str = "float32", train: int = 1300) -> Images:
-    return Images(blocks.layout(digits.part(train, 1), dtype), blocks.layout(digits.part(300, 2), dtype))
+    return training.lay_out(digits.part(train, 1), digits.part(300, 2), dtype)
 
 
 def final_states(

@@ -7,19 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from benchmarks.problem import Problem, Stepper, Weights
-from numnist import blocks, numerics, sweep, training
+from numnist import numerics, sweep, training
 from numnist.config import TrainingConfig
 from numnist.dataset import Part
 from numnist.network import Parameters
-from numnist.training import Course, Images, Stack, State
+from numnist.training import Course, Stack, State
 
 FOREVER = 1_000_000
 
 
 def prepare(problem: Problem, variant: str) -> Stepper:
     """Lay the images out and start the stacks; with one validation image, since the peers measure none."""
-    train = blocks.layout(Part(problem.pixels, problem.labels))
-    images = Images(train, blocks.layout(Part(problem.pixels[:1], problem.labels[:1])))
+    images = training.lay_out(Part(problem.pixels, problem.labels), Part(problem.pixels[:1], problem.labels[:1]))
     pool = ThreadPoolExecutor(problem.threads)
     courses = [_course(problem, i) for i in range(len(problem.learning_rates))]
     size = max(1, sweep.STACK_ROWS // courses[0].config.hidden_size)

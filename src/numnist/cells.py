@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from numnist import blocks, files, network, training
+from numnist import blocks, descent, files, minibatches, network, training
 from numnist.config import TrainingConfig
 from numnist.errors import DataError
-from numnist.network import CLASSES, PIXELS
+from numnist.network import CLASSES, PIXELS, Parameters
 from numnist.training import CURVES, State
 
 _CHECKPOINT = "checkpoint"
+_THAT_TRAINS = (network, blocks, descent, minibatches, training)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ class Store:
 
     def trajectory(self, config: TrainingConfig) -> str:
         """Return the key of a configuration's trajectory."""
-        identity = {name: value for name, value in asdict(config).items() if name != "iterations"}
-        return _digest(identity, self.data_digest, code_digest(), dict(self.fingerprint))
+        return _digest(asdict(config.trajectory), self.data_digest, code_digest(), dict(self.fingerprint))
 
     def key(self, config: TrainingConfig) -> str:
         """Return the key of a configuration's cell."""
@@ -99,7 +99,7 @@ class Store:
 @functools.cache
 def code_digest() -> str:
     """Return the digest of the source that decides a training's bits, as it was when this process first asked."""
-    return _digest(*(files.sha256(Path(str(module.__file__))) for module in (network, blocks, training)))
+    return _digest(*(files.sha256(Path(str(module.__file__))) for module in _THAT_TRAINS))
 
 
 def _digest(*parts: Any) -> str:
@@ -107,19 +107,22 @@ def _digest(*parts: Any) -> str:
 
 
 def _write(path: Path, state: State) -> None:
-    p = state.parameters
+    p, v = state.parameters, state.velocity
+    curves = state.curves
     if state.diverged:  # its weights are of no use, and its last row need not be finite
-        p = network.Parameters(*(np.zeros_like(array) for array in (p.W1, p.b1, p.W2, p.b2)))
-    arrays = {"W1": p.W1, "b1": p.b1, "W2": p.W2, "b2": p.b2}
-    curves = state.curves[:-1] if state.diverged else state.curves
+        p, v, curves = descent.zeros(p), descent.zeros(v) if v else None, curves[:-1]
+    arrays = dict(zip(_shapes(1), descent.arrays(p)))
+    if v:
+        arrays |= {f"velocity_{name}": array for name, array in zip(_shapes(1), descent.arrays(v))}
     files.save_arrays(path, arrays | {"curves": curves, "diverged": np.array(state.diverged)})
 
 
 def _read(path: Path, config: TrainingConfig) -> State | None:
     """Read a state; a damaged file is deleted, and counts as none."""
-    h = config.hidden_size
-    shapes = {"W1": (1, h, PIXELS), "b1": (1, h, 1), "W2": (1, CLASSES, h), "b2": (1, CLASSES, 1)}
+    shapes = _shapes(config.hidden_size)
     expected: dict[str, Any] = {name: ("float32", shape) for name, shape in shapes.items()}
+    if config.momentum:
+        expected |= {f"velocity_{name}": kind for name, kind in expected.items()}
     try:
         arrays = files.load_arrays(
             path, expected | {"curves": ("float64", (None, len(CURVES))), "diverged": ("bool", ())}
@@ -130,7 +133,12 @@ def _read(path: Path, config: TrainingConfig) -> State | None:
     curves = arrays["curves"]
     if arrays["diverged"]:
         curves = np.vstack([curves, np.full((1, len(CURVES)), np.nan)])
-    return State(network.Parameters(*(arrays[name] for name in shapes)), curves)
+    velocity = Parameters(*(arrays[f"velocity_{name}"] for name in shapes)) if config.momentum else None
+    return State(Parameters(*(arrays[name] for name in shapes)), curves, velocity)
+
+
+def _shapes(h: int) -> dict[str, tuple[int, int, int]]:
+    return {"W1": (1, h, PIXELS), "b1": (1, h, 1), "W2": (1, CLASSES, h), "b2": (1, CLASSES, 1)}
 
 
 code_digest()  # at import: what is edited later is not what this process runs

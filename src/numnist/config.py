@@ -6,8 +6,8 @@ training values that they vary.
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +66,60 @@ SEED = Range(int, 0, 2**32 - 1)
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides how one network is trained, except the data, the code and the numerics."""
+    """All that decides how one network is trained, except the data, the code and the numerics.
+
+    The defaults are the note's: plain descent over all training images at once, at a constant rate.
+    """
 
     hidden_size: int = field(metadata={"allowed": Range(int, 1, 10_000)})
     learning_rate: float = field(metadata={"allowed": Range(float, 0, 1e9, above=True)})
     iterations: int = field(metadata={"allowed": Range(int, 1, 1_000_000)})
     seed: int = field(metadata={"allowed": SEED})
     initialization: str = field(metadata={"allowed": Choice(("he", "uniform"))})
+    batch_size: int = field(default=0, metadata={"allowed": Range(int, 0, 1_000_000)})
+    momentum: float = field(default=0.0, metadata={"allowed": Range(float, 0, 0.999)})
+    weight_decay: float = field(default=0.0, metadata={"allowed": Range(float, 0, 1)})
+    schedule: str = field(default="constant", metadata={"allowed": Choice(("constant", "cosine"))})
+    recipe: str = field(default="note", metadata={"allowed": Choice(("note", "notebook"))})
+    train_on: str = field(default="training", metadata={"allowed": Choice(("training", "all"))})
 
     @property
     def name(self) -> str:
         """A name for directories and lists that sorts as the numbers do, and that no other cell has."""
-        rate = repr(self.learning_rate).removesuffix(".0")  # every digit that counts
-        first_weights = "" if self.initialization == "he" else f"-{self.initialization}"
-        return f"h{self.hidden_size:04d}-lr{rate}-it{self.iterations:05d}-s{self.seed}{first_weights}"
+        plain = f"h{self.hidden_size:04d}-lr{_short(self.learning_rate)}-it{self.iterations:05d}-s{self.seed}"
+        return "-".join([plain, *self._differences()])
+
+    def _differences(self) -> Iterator[str]:
+        """Say in short what is not as usual."""
+        if self.initialization != "he":
+            yield self.initialization
+        if self.batch_size:
+            yield f"b{self.batch_size}"
+        if self.momentum:
+            yield f"m{_short(self.momentum)}"
+        if self.weight_decay:
+            yield f"wd{_short(self.weight_decay)}"
+        if self.schedule != "constant":
+            yield self.schedule
+        if self.recipe != "note":
+            yield self.recipe
+        if self.train_on != "training":
+            yield self.train_on
+
+    @property
+    def trajectory(self) -> "TrainingConfig":
+        """What it shares with those that are waypoints of it: all but the iterations, if its rate knows no end."""
+        return self if self.schedule == "cosine" else replace(self, iterations=1)
+
+    @property
+    def company(self) -> tuple[Any, ...]:
+        """What networks must have in common to be trained as one stack."""
+        return self.hidden_size, self.batch_size, self.train_on
 
 
 TRAINING_RANGES: dict[str, Range | Choice] = {item.name: item.metadata["allowed"] for item in fields(TrainingConfig)}
 SWEEP_AXES = ("hidden_size", "learning_rate", "iterations", "seed")
+COMMON = tuple(name for name in TRAINING_RANGES if name not in SWEEP_AXES)  # of all cells of the sweep in params.yaml
 NUMERICS = Choice(("portable", "native"))
 
 
@@ -98,10 +134,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: base URLs, and the SHA-256 that each file must have (none: a packaged sample)."""
+    """Where a data set comes from: mirrors, and the SHA-256 that each file must have (none: a packaged sample).
+
+    A mirror is a base URL or a directory. Or the data set is a table, the path of a file like Kaggle's train.csv.
+    """
 
     mirrors: tuple[str, ...]
     sha256: Mapping[str, str]
+    table: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +151,7 @@ class Params:
     data: DataConfig
     datasets: Mapping[str, Source]
     sweep: Mapping[str, tuple[Any, ...]]
-    initialization: str
+    common: Mapping[str, Any]  # the training values that are no axis
     numerics: str
 
     @property
@@ -120,9 +160,17 @@ class Params:
         return self.datasets[self.data.name]
 
 
+PARAMS = ("data", "datasets", "sweep", *COMMON, "numerics")  # the keys of params.yaml
+
+
 def parse_training(values: Mapping[str, Any], source: str) -> TrainingConfig:
     """Check one cell's values. `source` names the file or command line for the error."""
     return TrainingConfig(**_record(TrainingConfig, values, source, ""))
+
+
+def parse(cls: type, values: Any, source: str, prefix: str) -> Any:
+    """Make a dataclass whose fields say what is allowed out of a mapping; `prefix` stands before each key's name."""
+    return cls(**_record(cls, values, source, prefix))
 
 
 def parse_numerics(value: Any, source: str) -> str:
@@ -144,7 +192,7 @@ def load_params(path: Path) -> Params:
     """Read and check params.yaml: no unknown or repeated key, every value of its type and in its range."""
     source = str(path)
     values = _read_yaml(path)
-    _check_keys(values, {item.name for item in fields(Params)}, set(), source, "")
+    _check_keys(values, set(PARAMS), set(), source, "")
     data = DataConfig(**_record(DataConfig, values["data"], source, "data."))
     datasets = {
         str(name): _source(item, source, f"datasets.{name}.")
@@ -158,7 +206,7 @@ def load_params(path: Path) -> Params:
         data=data,
         datasets=datasets,
         sweep={name: check_axis(name, axes[name], source) for name in SWEEP_AXES},
-        initialization=_value(TRAINING_RANGES["initialization"], values["initialization"], source, "initialization"),
+        common={name: check_value(name, values[name], source) for name in COMMON},
         numerics=parse_numerics(values["numerics"], source),
     )
 
@@ -179,15 +227,22 @@ def _record(cls: type, values: Any, source: str, prefix: str) -> dict[str, Any]:
 
 def _source(values: Any, source: str, prefix: str) -> Source:
     values = _mapping(values, source, prefix.rstrip("."))
+    if "table" in values:
+        _check_keys(values, {"table"}, set(), source, prefix)
+        return Source((), {}, _text(values["table"], source, prefix + "table"))
     _check_keys(values, {"mirrors", "sha256"}, set(), source, prefix)
     mirrors = values["mirrors"]
-    if not isinstance(mirrors, list) or not all(isinstance(url, str) and url.startswith("https://") for url in mirrors):
-        _refuse(source, prefix + "mirrors", mirrors, "a list of https URLs")
+    if not isinstance(mirrors, list) or not all(map(_is_mirror, mirrors)):
+        _refuse(source, prefix + "mirrors", mirrors, "a list of https URLs and directories")
     hashes = _mapping(values["sha256"], source, prefix + "sha256")
     for name, digest in hashes.items():
         if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
             _refuse(source, f"{prefix}sha256.{name}", digest, "64 hexadecimal digits")
     return Source(tuple(mirrors), dict(hashes))
+
+
+def _is_mirror(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and (value.startswith("https://") or "://" not in value)
 
 
 def _axis(allowed: Range | Choice, values: Any, source: str, key: str) -> tuple[Any, ...]:
@@ -232,6 +287,11 @@ def _check_keys(values: Mapping[str, Any], required: set[str], known: set[str], 
 
 def _refuse(source: str, key: str, value: Any, allowed: str) -> Any:
     raise ConfigError(f"{source}: {key} is {value!r}; allowed: {allowed}")
+
+
+def _short(number: float) -> str:
+    """Write a number with every digit that counts."""
+    return repr(number).removesuffix(".0")
 
 
 def _is_number(text: str) -> bool:

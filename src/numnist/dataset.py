@@ -42,6 +42,13 @@ class Dataset:
     train: Part
     validation: Part
 
+    def trained_on(self, which: str) -> Part:
+        """Return the images that are trained on: `training`, or `all`, the validation part behind it."""
+        if which == "training":
+            return self.train
+        parts = self.train, self.validation
+        return Part(np.concatenate([one.pixels for one in parts]), np.concatenate([one.labels for one in parts]))
+
 
 def split(labels: np.ndarray, one_in: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose m // one_in of m images for validation, each class in proportion; return (train, validation).

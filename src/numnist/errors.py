@@ -35,3 +35,7 @@ class InputError(NumnistError):
 
 class TrackingError(NumnistError):
     """The tracking store cannot be used."""
+
+
+class ExecutorError(NumnistError):
+    """The workers that a sweep was handed to cannot be reached, are lost, or compute otherwise than this process."""

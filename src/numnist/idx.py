@@ -1,4 +1,4 @@
-"""The IDX format that MNIST comes in: a strict reader, and a writer for the packaged sample.
+"""The IDX format that MNIST comes in: a strict reader, and a writer for data sets that come in another.
 
 A file is a big-endian magic number, a big-endian size for each dimension, and the bytes: images are
 (m, 28, 28) under the magic 0x00000803, labels (m,) under 0x00000801. Either may be gzipped.
@@ -15,8 +15,9 @@ import numpy as np
 from numnist.errors import DataError
 from numnist.files import write_bytes
 
+PIXELS, CLASSES = 28 * 28, 10
 MAX_IMAGES = 500_000  # more than any data set of this shape holds; it bounds memory, whatever a header claims
-MAX_BYTES = 16 + MAX_IMAGES * 784  # of a file
+MAX_BYTES = 16 + MAX_IMAGES * PIXELS  # of a file
 _IMAGES, _LABELS = 0x00000803, 0x00000801
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 16  # bytes
@@ -24,7 +25,7 @@ _CHUNK = 1 << 16  # bytes
 
 def read_images(path: Path) -> np.ndarray:
     """Read an image file as uint8 (m, 784); DataError on anything but m pictures of 28 x 28."""
-    return _read(path, _IMAGES, (28, 28)).reshape(-1, 784)
+    return _read(path, _IMAGES, (28, 28)).reshape(-1, PIXELS)
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -43,6 +44,13 @@ def write_images(path: Path, pixels: np.ndarray) -> None:
 def write_labels(path: Path, labels: np.ndarray) -> None:
     """Write uint8 (m,) as a label file, not gzipped."""
     write_bytes(path, struct.pack(">2I", _LABELS, len(labels)) + labels.tobytes())
+
+
+def write_dataset(directory: Path, pixels: np.ndarray, labels: np.ndarray, test: np.ndarray) -> None:
+    """Write labelled images as MNIST's four files, not gzipped; `test`, bool (m,), marks those of the test set."""
+    for prefix, chosen in (("train", ~test), ("t10k", test)):
+        write_images(directory / f"{prefix}-images-idx3-ubyte", pixels[chosen])
+        write_labels(directory / f"{prefix}-labels-idx1-ubyte", labels[chosen])
 
 
 def _read(path: Path, magic: int, item: tuple[int, ...]) -> np.ndarray:

@@ -13,7 +13,7 @@ import pandas as pd
 from numnist import idx
 from numnist.errors import DataError
 from numnist.files import write_text
-from numnist.network import CLASSES, PIXELS
+from numnist.idx import CLASSES, PIXELS
 
 TEST_ONE_IN = 7  # the share of train.csv that becomes our test set, as MNIST's 10,000 of 70,000 are
 _COLUMNS = [f"pixel{i}" for i in range(PIXELS)]
@@ -45,9 +45,7 @@ def write_idx(directory: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
     for digit in range(CLASSES):
         own = np.flatnonzero(labels == digit)
         test[own[len(own) - len(own) // TEST_ONE_IN :]] = True
-    for prefix, chosen in (("train", ~test), ("t10k", test)):
-        idx.write_images(directory / f"{prefix}-images-idx3-ubyte", pixels[chosen])
-        idx.write_labels(directory / f"{prefix}-labels-idx1-ubyte", labels[chosen])
+    idx.write_dataset(directory, pixels, labels, test)
 
 
 def _read(path: Path, columns: list[str]) -> np.ndarray:

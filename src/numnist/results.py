@@ -11,7 +11,7 @@ from numnist import files
 from numnist.config import TrainingConfig
 from numnist.errors import DataError
 from numnist.network import CLASSES, PIXELS, Parameters
-from numnist.training import CURVES, State
+from numnist.training import CURVES, TRAIN_CURVES, State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +35,13 @@ class Result:
     @property
     def metrics(self) -> dict[str, float]:
         """The last value of each curve; empty where diverged."""
-        return {} if self.state.diverged else dict(zip(CURVES, map(float, self.state.curves[-1])))
+        return {} if self.state.diverged else {name: float(curve[-1]) for name, curve in self.curves.items()}
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Each curve by its name, float64 (iterations + 1,)."""
-        return dict(zip(CURVES, self.state.curves.T))
+        """Each curve by its name, float64 (iterations + 1,); those of validation only where it was set apart."""
+        told = CURVES if self.config.train_on == "training" else TRAIN_CURVES
+        return {name: self.state.curves[:, CURVES.index(name)] for name in told}
 
 
 def write_run(directory: Path, result: Result, dataset: Mapping[str, str], fingerprint: Mapping[str, Any]) -> None:
@@ -48,8 +49,9 @@ def write_run(directory: Path, result: Result, dataset: Mapping[str, str], finge
     files.remove_partial(directory)  # of a process that was killed here
     if not result.state.diverged:
         files.save_arrays(directory / "weights.npz", arrays_of(result.state.parameters))
-    lines = [",".join(("iteration", *CURVES))]
-    lines += [",".join((str(k), *(repr(float(value)) for value in row))) for k, row in enumerate(result.state.curves)]
+    lines = [",".join(("iteration", *result.curves))]
+    rows = zip(*(curve.tolist() for curve in result.curves.values()))
+    lines += [",".join((str(k), *map(repr, row))) for k, row in enumerate(rows)]
     files.write_text(directory / "curves.csv", "\n".join(lines) + "\n")
     content = {
         "name": result.config.name,

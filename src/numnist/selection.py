@@ -11,12 +11,12 @@ choice that the sweep is there to make.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import pandas as pd
 
-from numnist.config import TrainingConfig
+from numnist.config import TRAINING_RANGES, TrainingConfig
 from numnist.errors import DataError
 from numnist.results import FINISHED
 
@@ -27,10 +27,7 @@ _AXES = ["hidden_size", "learning_rate", "iterations", "seed"]
 class Standing:
     """How one configuration did on the validation data."""
 
-    hidden_size: int
-    learning_rate: float
-    iterations: int
-    initialization: str
+    config: TrainingConfig  # its seed means nothing
     accuracies: Mapping[int, float]  # by seed, of those that finished
     ranked: bool  # whether every seed finished
 
@@ -53,12 +50,13 @@ class Standing:
     def champion(self) -> TrainingConfig:
         """The cell of the best seed."""
         seed = min(self.accuracies, key=lambda seed: (-self.accuracies[seed], seed))
-        return TrainingConfig(self.hidden_size, self.learning_rate, self.iterations, seed, self.initialization)
+        return replace(self.config, seed=seed)
 
     @property
     def place(self) -> tuple[bool, float, int, int, float]:
         """What standings are sorted by, the best first and those not ranked last."""
-        return not self.ranked, -self.mean, self.hidden_size, self.iterations, self.learning_rate
+        config = self.config
+        return not self.ranked, -self.mean, config.hidden_size, config.iterations, config.learning_rate
 
 
 def rank(sweep: pd.DataFrame) -> list[Standing]:
@@ -67,11 +65,11 @@ def rank(sweep: pd.DataFrame) -> list[Standing]:
     DataError where none finished with all of its seeds.
     """
     seeds = sweep["seed"].nunique()
-    found: dict[tuple[int, float, int, str], dict[int, float]] = {}
+    found: dict[TrainingConfig, dict[int, float]] = {}
     for cell in sweep[sweep["status"] == FINISHED].to_dict("records"):
-        key = cell["hidden_size"], cell["learning_rate"], cell["iterations"], cell["initialization"]
-        found.setdefault(key, {})[cell["seed"]] = cell["validation_accuracy"]
-    standings = [Standing(*key, accuracies, len(accuracies) == seeds) for key, accuracies in found.items()]
+        config = TrainingConfig(**{name: cell[name] for name in TRAINING_RANGES})
+        found.setdefault(replace(config, seed=0), {})[config.seed] = cell["validation_accuracy"]
+    standings = [Standing(config, accuracies, len(accuracies) == seeds) for config, accuracies in found.items()]
     if not any(item.ranked for item in standings):
         raise DataError(
             f"sweep.csv: no configuration finished with all of its {seeds} seeds, so none can win; try smaller "
@@ -100,10 +98,7 @@ def leaderboard(standings: Sequence[Standing]) -> pd.DataFrame:
     rows = [
         {
             "rank": place if item.ranked else None,
-            "hidden_size": item.hidden_size,
-            "learning_rate": item.learning_rate,
-            "iterations": item.iterations,
-            "initialization": item.initialization,
+            **{name: value for name, value in asdict(item.config).items() if name != "seed"},
             "seeds": len(item.accuracies),
             "mean_validation_accuracy": item.mean if item.ranked else None,
             "lowest": item.lowest,
@@ -115,4 +110,4 @@ def leaderboard(standings: Sequence[Standing]) -> pd.DataFrame:
 
 
 def _network(standing: Standing) -> tuple[int, float]:
-    return standing.hidden_size, standing.learning_rate
+    return standing.config.hidden_size, standing.config.learning_rate

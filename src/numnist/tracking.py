@@ -2,7 +2,8 @@
 
 A sweep is one parent run with a child run per cell. Every run is tagged with the process that owns it, so that one
 whose owner was killed is told from one at work. No other module imports MLflow, but for the model's own file
-(`served.py`), and this one imports it when it is used: it takes a second. Which model is the champion: `champion.py`.
+(`served.py`) and its server (`serving.py`), and this one imports it when it is used: it takes a second. Which model is
+the champion: `champion.py`.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import re
 import sqlite3
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +32,7 @@ from numnist.errors import DataError, TrackingError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, Run, RunInfo
+    from mlflow.pyfunc import PyFuncModel
 
     from numnist.results import Result
 
@@ -43,6 +46,7 @@ _HOST, _PID, _STARTED = "numnist.host", "numnist.pid", "numnist.started"  # tags
 _NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"  # tags that MLflow's pages show as text and as a tree
 
 _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # a model that is a pickle is not loaded
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -409,6 +413,20 @@ def _dataset_input(name: str, digest: str) -> Any:
     source = json.dumps({"uri": "data/processed", "digest": digest})
     dataset = Dataset(name, digest[:_DIGEST_LENGTH], "local", source)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def load_model(directory: str) -> "PyFuncModel":
+    """Load a model as MLflow does; DataError where its weights are damaged. A pickle is neither read nor taken."""
+    from mlflow import pyfunc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it finds no type hints
+        try:
+            return pyfunc.load_model(directory)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:  # of `served`, and of NumPy
+            raise DataError(
+                f"the model in {directory} cannot be loaded: {error}; `dvc repro -f evaluate` registers it anew"
+            ) from None
 
 
 def save_model(directory: Path, weights: Path, model_id: str, parent: str | None) -> None:

@@ -1,7 +1,7 @@
-"""Gradient descent for a stack of networks: full passes over lanes of images, on several threads, the same bits always.
+"""Gradient descent for a stack of networks, on several threads, with the same bits always.
 
-The threads share out the lanes; each lane's sums are added to the total in the lanes' order. BLAS itself uses one
-thread (`numerics`).
+Full-batch: the threads share out lanes of images (`blocks`); each lane's sums are added to the total in the lanes'
+order. In batches: the threads share out the networks (`minibatches`). BLAS itself uses one thread (`numerics`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numnist import network
+from numnist import blocks, descent, minibatches, network
 from numnist.blocks import Lane
 from numnist.config import TrainingConfig
+from numnist.dataset import Part
+from numnist.descent import arrays, members
 from numnist.network import Parameters
 
 BEYOND_HOPE = 1_000.0  # a mean loss (nats) that no network comes back from; guessing has 2.3
-CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+TRAIN_CURVES = ("train_loss", "train_accuracy")
+CURVES = (*TRAIN_CURVES, "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,12 @@ class State:
     """One network after some iterations: all that its further course depends on, and its curves so far."""
 
     parameters: Parameters  # a stack of one
-    curves: np.ndarray  # (iterations + 1, 4) float64, in the order of CURVES; row k is measured after k updates
+    curves: np.ndarray  # (iterations + 1, 4) float64, in the order of CURVES
+    velocity: Parameters | None = None  # where there is momentum
 
     @property
     def iteration(self) -> int:
-        """How many updates it has had."""
+        """How many iterations it has had."""
         return len(self.curves) - 1
 
     @property
@@ -39,10 +43,24 @@ class State:
 
 @dataclass(frozen=True)
 class Images:
-    """The two parts of a data set, laid out."""
+    """What networks are trained and measured on, laid out."""
 
     train: Sequence[Lane]
     validation: Sequence[Lane]
+    part: Part  # the training images as they are, for batches
+
+    @property
+    def share(self) -> float:
+        """The training images' share of all rows, over which the notebook takes its means."""
+        m, more = (
+            sum(len(block.labels) for lane in lanes for block in lane) for lanes in (self.train, self.validation)
+        )
+        return m / (m + more)
+
+
+def lay_out(train: Part, validation: Part, dtype: str = "float32") -> Images:
+    """Cut the images of both parts into lanes of blocks."""
+    return Images(blocks.layout(train, dtype), blocks.layout(validation, dtype), train)
 
 
 @dataclass(frozen=True)
@@ -71,20 +89,23 @@ class Stack:
 
     configs: Sequence[TrainingConfig]
     parameters: Parameters  # with padded hidden units
+    velocity: Parameters | None  # where one of them has momentum
     curves: Sequence[list[np.ndarray]]  # for each network its rows so far, each (4,)
 
     def state(self, i: int) -> State:
         """Copy network i out of the stack, without its padding."""
-        p, hidden = self.parameters, self.configs[i].hidden_size
-        one = slice(i, i + 1)
-        member = Parameters(
+        velocity = self._member(self.velocity, i) if self.velocity and self.configs[i].momentum else None
+        return State(self._member(self.parameters, i), np.array(self.curves[i]), velocity)
+
+    def _member(self, p: Parameters, i: int) -> Parameters:
+        one, hidden = slice(i, i + 1), self.configs[i].hidden_size
+        return Parameters(
             p.W1[one, :hidden].copy(), p.b1[one, :hidden].copy(), p.W2[one, :, :hidden].copy(), p.b2[one].copy()
         )
-        return State(member, np.array(self.curves[i]))
 
     @property
     def iteration(self) -> int:
-        """How many updates its networks have had."""
+        """How many iterations its networks have had."""
         return len(self.curves[0]) - 1
 
     def diverged(self, i: int) -> bool:
@@ -97,41 +118,96 @@ class Stack:
             i for i, config in enumerate(self.configs) if config.iterations > self.iteration and not self.diverged(i)
         ]
 
+    def selected(self, networks: list[int]) -> "Stack":
+        """Keep some of the networks."""
+        velocity = members(self.velocity, networks) if self.velocity else None
+        configs, curves = [self.configs[i] for i in networks], [self.curves[i] for i in networks]
+        return Stack(configs, members(self.parameters, networks), velocity, curves)
+
+    def record(self, train: "Means", validation: "Means") -> None:
+        """Add a row to every network's curves, in their place: NaN where the loss is beyond hope."""
+        for rows, *measured in zip(self.curves, *train, *validation):
+            rows.append(np.array(measured) if measured[0] < BEYOND_HOPE else np.full(len(CURVES), np.nan))
+
+
+Means = tuple[np.ndarray, np.ndarray]  # loss and accuracy, each (n,)
+
 
 def train_stack(
     courses: Sequence[Course], images: Images, pool: Executor, *, rows_per_network: int = 1, dtype: str = "float32"
 ) -> Iterator[Stack]:
-    """Train networks of one hidden size and starting point together, and yield the stack after every iteration.
+    """Train networks that may keep company (`config`) together, and yield the stack after every iteration.
 
-    A network leaves the stack when it has had its iterations, or when its loss is not finite. Hidden units are filled
-    up to a multiple of `rows_per_network`: such a unit has no weights, no activation and no gradient.
+    All start after the same number of iterations. A network leaves the stack when it has had its iterations, or when
+    its loss is not finite. Hidden units are filled up to a multiple of `rows_per_network`: such a unit has no weights,
+    no activation and no gradient. A stack holds until the next one is asked for; `Stack.state` makes copies.
+
+    Row k of the curves is measured after k iterations; in batches, its training loss and accuracy are the means met in
+    iteration k.
     """
     stack = _start(courses, rows_per_network, dtype)
+    return (_in_batches if stack.configs[0].batch_size else _full_batch)(stack, images, pool)
+
+
+def _full_batch(stack: Stack, images: Images, pool: Executor) -> Iterator[Stack]:
+    """Take one step an iteration, over all images; what a pass measures is that of the weights before its step."""
+    for rows in stack.curves:
+        del rows[-1:]  # measured again, on the way to the gradient
+    stack = replace(stack, parameters=_pixel_major(stack.parameters))
     while True:
-        descend = any(config.iterations >= len(rows) + 1 for config, rows in zip(stack.configs, stack.curves))
+        descend = any(config.iterations > len(rows) for config, rows in zip(stack.configs, stack.curves))
         passes = [
             _begin(stack.parameters, images.train, pool, descend=descend),
             _begin(stack.parameters, images.validation, pool, descend=False),
         ]
         train, validation = map(_total, passes)
-        for rows, *measured in zip(stack.curves, *train.means(), *validation.means()):
-            rows.append(np.array(measured) if measured[0] < BEYOND_HOPE else np.full(len(CURVES), np.nan))
+        stack.record(train.means(), validation.means())
         yield stack
         going_on = stack.unfinished()
         if not going_on or train.gradient is None:
             return
-        stack, gradient = _selected(stack, going_on), _members(train.gradient, going_on)
-        alpha = np.array([config.learning_rate for config in stack.configs], dtype)[:, np.newaxis, np.newaxis]
-        stack = replace(stack, parameters=network.update(stack.parameters, gradient, alpha))
+        stack, gradient = stack.selected(going_on), members(train.gradient, going_on)
+        gradient = descent.of_recipe(gradient, stack.configs, images.share)
+        [rates] = descent.rates(stack.configs, stack.iteration, 1, stack.parameters.W1.dtype)
+        parameters, velocity = descent.step(stack.parameters, gradient, stack.velocity, rates)
+        stack = replace(stack, parameters=parameters, velocity=velocity)
+
+
+def _in_batches(stack: Stack, images: Images, pool: Executor) -> Iterator[Stack]:
+    """Take one step a batch, and one pass over all images an iteration."""
+
+    def measured(lanes: Sequence[Lane]) -> Means:
+        return _total(_begin(stack.parameters, lanes, pool, descend=False)).means()
+
+    if not stack.curves[0]:
+        stack.record(measured(images.train), measured(images.validation))
+    yield stack
+    while going_on := stack.unfinished():
+        stack = stack.selected(going_on)
+        parameters, velocity, loss, accuracy = minibatches.iterate(
+            stack.configs, stack.parameters, stack.velocity, stack.iteration, images.part, images.share, pool
+        )
+        stack = replace(stack, parameters=parameters, velocity=velocity)
+        stack.record((loss, accuracy), measured(images.validation))
+        yield stack
 
 
 def _start(courses: Sequence[Course], rows_per_network: int, dtype: str) -> Stack:
     configs = [course.config for course in courses]
     padding = -configs[0].hidden_size % rows_per_network
     starts = [course.start.parameters if course.start else first_weights(course.config, dtype) for course in courses]
-    curves = [list(course.start.curves[:-1]) if course.start else [] for course in courses]
-    members = [_padded(start, padding) for start in starts]
-    return Stack(configs, Parameters(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, members)))), curves)
+    curves = [list(course.start.curves) if course.start else [] for course in courses]
+    velocity = None
+    if any(config.momentum for config in configs):
+        kept = [course.start.velocity if course.start else None for course in courses]
+        velocity = _joined([v or descent.zeros(start) for v, start in zip(kept, starts)], padding)
+    return Stack(configs, _joined(starts, padding), velocity, curves)
+
+
+def _joined(networks: Sequence[Parameters], padding: int) -> Parameters:
+    """Put networks into one stack, each with so many hidden units more whose weights are all zero."""
+    padded = [_padded(one, padding) for one in networks]
+    return Parameters(*(np.concatenate(each) for each in zip(*map(arrays, padded))))
 
 
 @dataclass(frozen=True)
@@ -143,15 +219,19 @@ class _Sums:
     hits: np.ndarray
     gradient: Parameters | None
 
-    def means(self) -> tuple[np.ndarray, np.ndarray]:
+    def means(self) -> Means:
         """Return mean loss and accuracy, each (n,)."""
         return self.loss / self.images, self.hits / self.images
 
 
 def _begin(p: Parameters, lanes: Sequence[Lane], pool: Executor, *, descend: bool) -> "list[Future[_Sums]]":
     """Hand the lanes to the pool, to be measured and, if `descend`, differentiated."""
-    m = sum(len(block.labels) for lane in lanes for block in lane)
+    m = _count(lanes)
     return [pool.submit(_over_lane, p, lane, m, descend=descend) for lane in lanes]
+
+
+def _count(lanes: Sequence[Lane]) -> int:
+    return sum(len(block.labels) for lane in lanes for block in lane)
 
 
 def _total(lanes: "list[Future[_Sums]]") -> _Sums:
@@ -162,7 +242,7 @@ def _total(lanes: "list[Future[_Sums]]") -> _Sums:
         part = result()
         total = _Sums(total.images + part.images, total.loss + part.loss, total.hits + part.hits, total.gradient)
         if total.gradient and part.gradient:
-            for whole, more in zip(_arrays(total.gradient), _arrays(part.gradient)):
+            for whole, more in zip(arrays(total.gradient), arrays(part.gradient)):
                 whole += more
     return total
 
@@ -170,15 +250,15 @@ def _total(lanes: "list[Future[_Sums]]") -> _Sums:
 def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> _Sums:
     """Add up over a lane, the gradient for the mean over m images."""
     images, loss, hits = 0, np.zeros(len(p.W1)), np.zeros(len(p.W1))
-    gradient = Parameters(*map(np.zeros_like, _arrays(p))) if descend else None
+    gradient = descent.zeros(p) if descend else None
     for block in lane:
-        inked = Parameters(np.take(p.W1, block.pixels, axis=-1), p.b1, p.W2, p.b2)
+        inked = Parameters(np.moveaxis(_pixels_first(p.W1)[block.pixels], 0, -1), p.b1, p.W2, p.b2)
         with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
             activations = network.forward(inked, block.X)
             block_losses, block_hits = network.measure(activations, block.labels)
             images += len(block.labels)
             loss += block_losses.sum(axis=-1, dtype=np.float64)
-            hits += block_hits.sum(axis=-1)
+            hits += np.count_nonzero(block_hits, axis=-1)
             if gradient:
                 _add(gradient, network.backward(inked, activations, block.X, block.Y, m), block.pixels)
     return _Sums(images, loss, hits, gradient)
@@ -186,9 +266,20 @@ def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> _Sums:
 
 def _add(total: Parameters, part: Parameters, pixels: np.ndarray) -> None:
     """Add a block's gradient to the total, in the total's place."""
-    total.W1[..., pixels] += part.W1
-    for whole, more in zip(_arrays(total)[1:], _arrays(part)[1:]):
+    _pixels_first(total.W1)[pixels] += _pixels_first(part.W1)
+    for whole, more in zip(arrays(total)[1:], arrays(part)[1:]):
         whole += more
+
+
+def _pixels_first(W1: np.ndarray) -> np.ndarray:
+    """View (n, h, p) as (p, n, h)."""
+    return np.moveaxis(W1, -1, 0)
+
+
+def _pixel_major(p: Parameters) -> Parameters:
+    """Lay W1 out in memory by pixels: then a block's are copied in long rows, ten times as fast. Shapes stay."""
+    W1 = np.moveaxis(np.ascontiguousarray(_pixels_first(p.W1)), 0, -1)
+    return Parameters(W1, p.b1, p.W2, p.b2)
 
 
 def _padded(p: Parameters, units: int) -> Parameters:
@@ -198,16 +289,3 @@ def _padded(p: Parameters, units: int) -> Parameters:
         return np.pad(array, [(0, units if i == axis else 0) for i in range(3)])
 
     return Parameters(rows(p.W1, 1), rows(p.b1, 1), rows(p.W2, 2), p.b2)
-
-
-def _selected(stack: Stack, networks: list[int]) -> Stack:
-    configs, curves = [stack.configs[i] for i in networks], [stack.curves[i] for i in networks]
-    return Stack(configs, _members(stack.parameters, networks), curves)
-
-
-def _members(p: Parameters, networks: list[int]) -> Parameters:
-    return Parameters(*(array[networks] for array in _arrays(p)))
-
-
-def _arrays(p: Parameters) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return p.W1, p.b1, p.W2, p.b2

@@ -5,6 +5,7 @@ same whichever launcher runs it, and this one only sees to it that the work is d
 """
 
 import copy
+import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class LauncherConfig:
 
 @dataclass
 class SweeperConfig:
-    """The configuration group entry `hydra/sweeper=stacked`."""
+    """The entry `hydra/sweeper=basic`, in the place of Hydra's own: experiments may override it."""
 
     _target_: str = "hydra_plugins.stacked_launcher.launcher.StackedSweeper"
     max_batch_size: int | None = None
@@ -47,11 +48,39 @@ class SweeperConfig:
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=LauncherConfig)
-ConfigStore.instance().store(group="hydra/sweeper", name="stacked", node=SweeperConfig)
+ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=SweeperConfig)
 
 
 class StackedSweeper(BasicSweeper):
-    """Hydra's own sweeper, but for composing every job only to see that it can be: the launcher composes them all."""
+    """Hydra's own sweeper, with the axes that experiments bring, and without a composition of every job to check it.
+
+    Hydra takes `hydra.sweeper.params` from the experiment of `-m +experiment=one`. Here they are taken for each of
+    `-m +experiment=one,other` too, and crossed with the jobs of that experiment alone.
+    """
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """Return the jobs of a batch."""
+        axes = functools.cache(self._axes)
+        return [
+            [*job, *more]
+            for job in super().get_job_batch()
+            for more in self._crossed(axes(tuple(one for one in job if one.startswith("+experiment="))), job)
+        ]
+
+    def _axes(self, experiment: tuple[str, ...]) -> dict[str, str]:
+        """Return the axes of an experiment, as its file gives them."""
+        if not experiment:
+            return {}
+        loader = self.hydra_context.config_loader  # type: ignore[union-attr]
+        composed = loader.load_sweep_config(self.config, list(experiment))  # type: ignore[arg-type]
+        return dict(composed.hydra.sweeper.params or {})
+
+    def _crossed(self, axes: dict[str, str], job: Sequence[str]) -> list[list[str]]:
+        """Return the overrides that each combination of axes adds to a job, which may set some of them itself."""
+        given = {one.partition("=")[0] for one in job}
+        added = [f"{name}={values}" for name, values in axes.items() if name not in given]
+        [batch] = self.split_arguments(OverridesParser.create().parse_overrides(added), None)
+        return batch
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave it to the launcher, which checks every job before it trains the first."""
@@ -74,10 +103,11 @@ class StackedLauncher(Launcher):
         jobs = self._compose(job_overrides, initial_job_idx)
         cells = [cell_of(values_of(job)) for job in jobs]
         one = session()
+        one.use(jobs[0].executor)
         one.begin_sweep(cells)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in sweep.train(cells, one.data, one.store):
+            for done in sweep.train(cells, one.data, one.store, engine=one.engine):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, cell in enumerate(cells) if cell in trained}
         except NumnistError:

@@ -1,0 +1,25 @@
+"""Dask's own command line, on this checkout's code: `python -m pipeline.dask scheduler`, `... worker ADDRESS`.
+
+This pins the arithmetic before Dask imports NumPy, and gives a worker one stack at a time. The numerics are those of
+params.yaml, or of numerics=... among the arguments. All other arguments are Dask's.
+"""
+
+import sys
+
+from numnist.errors import ExecutorError
+from pipeline import cli
+
+
+def main() -> None:
+    """Start a scheduler, or a worker and the nanny that starts another where it dies."""
+    try:
+        from dask.cli import run_cli
+    except ModuleNotFoundError:
+        raise ExecutorError("this needs the package distributed; run `pip install -e '.[dask]'`") from None
+    command, *rest = [argument for argument in sys.argv[1:] if not argument.startswith("numerics=")] or ["--help"]
+    sys.argv = [sys.argv[0], command, *(["--nthreads", "1", "--no-dashboard"] if command == "worker" else []), *rest]
+    run_cli()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,50 @@
+"""Set our networks beside published results: `python -m pipeline.published`.
+
+Takes the networks of its experiments from the store of cells, trains those that are missing, tests each once, and
+writes docs/published.json and the table in README.md.
+"""
+
+from collections.abc import Sequence
+from itertools import chain, product
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from numnist.config import TRAINING_RANGES, TrainingConfig, parse_training
+from pipeline import ROOT, cli
+
+
+def main() -> None:
+    """Write the comparison."""
+    from numnist import dataset, files, published, sweep
+
+    processed = ROOT / "data" / "processed"
+    data = dataset.load(processed)
+    cells = {record.experiment: cells_of(record.experiment) for record in published.RECORDS}
+    everything = list(chain.from_iterable(cells.values()))
+    done = {
+        one.config: one
+        for one in chain.from_iterable(sweep.train(everything, data, sweep.open_store(ROOT / ".cells", data)))
+    }
+    found = {name: [done[config] for config in configs] for name, configs in cells.items()}
+    content = published.compare(found, data, lambda: dataset.load_test(processed))
+    files.write_json(ROOT / "docs" / "published.json", content)
+    readme = ROOT / "README.md"
+    files.write_text(readme, published.replace_block(readme.read_text(encoding="utf-8"), published.markdown(content)))
+    print(published.markdown(content))
+
+
+def cells_of(experiment: str) -> Sequence[TrainingConfig]:
+    """Compose an experiment and cross the axes of its file."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        composed = compose("config", overrides=[f"+experiment={experiment}"], return_hydra_config=True)
+        values: dict[str, Any] = {name: composed[name] for name in TRAINING_RANGES}
+        axes = dict(composed.hydra.sweeper.params)
+    source = f"conf/experiment/{experiment}.yaml"
+    named = [[(name, value) for value in OmegaConf.create(f"[{choices}]")] for name, choices in axes.items()]
+    return [parse_training({**values, **dict(chosen)}, source) for chosen in product(*named)]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,186 @@
+"""The searching sweeper: Optuna proposes a batch of cells, the launcher trains them, Optuna is told how they did.
+
+The space is written as Hydra's sweeps: choice(...), range(...), interval(a, b), tag(log, interval(a, b)). Batches are
+of a fixed size and reported in order, so a seed decides every proposal: the same command finds its finished cells in
+the store, and a search that was cut off goes on.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from numnist.config import SEED, TRAINING_RANGES, Choice, Range, check_value
+from numnist.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
+
+_SPACE = "hydra.sweeper.params or the command line"
+_ALLOWED: dict[str, Range | Choice] = {
+    "trials": Range(int, 1, 100_000),
+    "batch": Range(int, 1, 10_000),
+    "seed": SEED,
+    "sampler": Choice(("tpe", "random")),
+}
+_DIGITS = 4  # that count, of a proposed number: more would only make names long
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class SweeperConfig:
+    """The configuration group entry `hydra/sweeper=optuna`."""
+
+    _target_: str = "hydra_plugins.optuna_sweeper.sweeper.OptunaSweeper"
+    sampler: str = "tpe"
+    trials: int = 48
+    batch: int = 12
+    seed: int = 0
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=SweeperConfig)
+
+
+class OptunaSweeper(Sweeper):
+    """Searches for the cell with the highest value that the job returns."""
+
+    def __init__(self, sampler: str, trials: int, batch: int, seed: int, params: Mapping[str, str] | None) -> None:
+        given = {"sampler": sampler, "trials": trials, "batch": batch, "seed": seed}
+        for name, allowed in _ALLOWED.items():
+            try:
+                allowed.check(given[name])
+            except ValueError:
+                raise ConfigError(f"hydra.sweeper.{name} is {given[name]!r}; allowed: {allowed}") from None
+        self.sampler, self.trials, self.batch, self.seed = sampler, trials, batch, seed
+        self.params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra hands every sweeper, and make the launcher."""
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Search; ConfigError, before any run exists, for a space that is not allowed or where Optuna is missing."""
+        texts = [*(f"{name}={text}" for name, text in self.params.items()), *arguments]
+        overrides = {one.get_key_element(): one for one in OverridesParser.create().parse_overrides(texts)}
+        drawn = {key: one for key, one in overrides.items() if one.is_sweep_override()}
+        fixed = [str(one.input_line) for key, one in overrides.items() if key not in drawn]
+        study = _study(self.sampler, self.seed)
+        space = {key: distribution(one) for key, one in drawn.items()}
+        if not space:
+            raise ConfigError(
+                "a search needs a space: give a key an interval, a range or choices, as +experiment=search does"
+            )
+
+        from numnist.experiment import session
+
+        session().begin_search({**vars_of(self), "space": sorted(texts)}, f"search of {self.trials} trials")
+        returned = []
+        for first in range(0, self.trials, self.batch):
+            trials = [study.ask(space) for _ in range(min(self.batch, self.trials - first))]
+            proposed = [proposal(trial, space) for trial in trials]
+            jobs = [[*fixed, *(f"{key}={value}" for key, value in one.items())] for one in proposed]
+            returned.append(self.launcher.launch(jobs, initial_job_idx=first))
+            for trial, job in zip(trials, returned[-1]):
+                _tell(study, trial, job)
+            for job in returned[-1]:
+                _ = job.return_value  # raises where it failed
+        self._close(study, returned, space)
+        return returned
+
+    def _close(self, study: Any, returned: list[Sequence[JobReturn]], space: Mapping[str, Any]) -> None:
+        """Tell which trial was best, and log it to the search's run."""
+        from numnist.experiment import session
+
+        if not any(trial.value is not None for trial in study.trials):
+            print(f"none of {self.trials} trials came to an end with a finite loss; lower the learning rates searched")
+            return
+        best = study.best_trial
+        found = proposal(best, space)
+        print(
+            f"best of {self.trials} trials, number {best.number}: {' '.join(f'{k}={v}' for k, v in found.items())}, "
+            f"validation accuracy {best.value:.2%}"
+        )
+        session().log_best(best.value, {key: str(value) for key, value in found.items()})
+
+
+def vars_of(sweeper: OptunaSweeper) -> dict[str, Any]:
+    """Return what decides a search beside its space."""
+    return {name: getattr(sweeper, name) for name in _ALLOWED}
+
+
+def distribution(override: Override) -> "BaseDistribution":
+    """Turn a sweep into Optuna's distribution; ConfigError where it reaches beyond what its key allows."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    key, swept = override.key_or_group, override.value()
+    if not isinstance(swept, IntervalSweep):
+        choices: list[Any] = list(override.sweep_iterator())
+        if key in TRAINING_RANGES:
+            choices = [check_value(key, value, _SPACE) for value in choices]
+        return CategoricalDistribution(choices)
+    allowed = TRAINING_RANGES.get(key)
+    if not isinstance(allowed, Range):
+        raise ConfigError(f"{_SPACE}: {override.input_line}: an interval is for numbers of a network, not for {key}")
+    whole = allowed.type is int
+    bounds: tuple[Any, Any] = (swept.start, swept.end)
+    low, high = (check_value(key, int(bound) if whole and bound == int(bound) else bound, _SPACE) for bound in bounds)
+    if low >= high:
+        raise ConfigError(f"{_SPACE}: {override.input_line}: the interval ends at {high}, expected above {low}")
+    logarithmic = "log" in swept.tags
+    return IntDistribution(low, high, logarithmic) if whole else FloatDistribution(low, high, logarithmic)
+
+
+def proposal(trial: "Trial | Any", space: Mapping[str, "BaseDistribution"]) -> dict[str, Any]:
+    """Return a trial's values, numbers rounded within their bounds."""
+    return {key: _rounded(trial.params[key], one) for key, one in space.items()}
+
+
+def _rounded(value: Any, one: Any) -> Any:
+    if not isinstance(value, float) or not hasattr(one, "low"):
+        return value
+    return min(max(float(f"{value:.{_DIGITS}g}"), one.low), one.high)
+
+
+def _tell(study: Any, trial: "Trial", job: JobReturn) -> None:
+    """Report a trial: one that diverged as pruned, which counts as worst, and one that raised as failed."""
+    from optuna.trial import TrialState
+
+    if job.status != JobStatus.COMPLETED:
+        study.tell(trial, state=TrialState.FAIL)
+    elif math.isnan(job.return_value):
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, job.return_value)
+
+
+def _study(sampler: str, seed: int) -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError("a search needs the package optuna; `pip install optuna` gets it (`make run` has)") from None
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        chosen = (
+            optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # the trials of a batch keep off each other
+            if sampler == "tpe"
+            else optuna.samplers.RandomSampler(seed=seed)
+        )
+    return optuna.create_study(direction="maximize", sampler=chosen)
