@@ -19,10 +19,11 @@ def main() -> None:
     data = dataset.load(processed)
     [reference] = chain.from_iterable(sweep.train([note()], data, sweep.open_store(ROOT / ".cells", data)))
     table = results.read_table(ROOT / "sweep.csv")
-    found = evaluation.evaluate(table, ROOT / "runs", data, reference, lambda: dataset.load_test(processed))
+    grid, runs = cli.params().sweep, ROOT / "runs"
+    found = evaluation.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))
     evaluation.write(found, ROOT / "reports")
     tracker = tracking.connect(ROOT)
-    weights = ROOT / "runs" / found.metrics["winner"]["name"] / "weights.npz"
+    weights = runs / found.metrics["winner"]["name"] / "weights.npz"
     figures = {
         "validation_accuracy": found.metrics["validation"]["accuracy"],
         "test_accuracy": found.metrics["test"]["accuracy"],

@@ -169,7 +169,8 @@ def test_a_cell_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(co
     assert failed.returncode == 1 and f"1 of 4 cells failed: {bad}" in failed.stdout + failed.stderr
     table = results.read_table(copy / "out" / "sweep.csv")
     assert sorted(table["name"]) == good
-    assert selection.unfinished(table)[["hidden_size", "seed", "status"]].values.tolist() == [[3, 0, "missing"]]
+    grid = {"hidden_size": [3, 4], "learning_rate": [0.1], "iterations": [2], "seed": [0, 1]}
+    assert selection.unfinished(table, grid)[["hidden_size", "seed", "status"]].values.tolist() == [[3, 0, "missing"]]
     status = {run.info.run_name: run.info.status for run in runs(copy)}
     assert status == {"sweep of 4 cells": "FAILED", bad: "FAILED"} | dict.fromkeys(good, "FINISHED")
     again = train("none")

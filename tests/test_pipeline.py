@@ -104,7 +104,7 @@ def test_a_second_run_does_nothing(copy: Path) -> None:
     [
         ("data.validation_one_in", 10, {"preprocess", "report"}),
         ("data.split_seed", 1, {"preprocess", "report"}),
-        ("sweep.seed", [0], {"train", "report"}),
+        ("sweep.seed", [0], {"train", "evaluate", "report"}),
         ("initialization", "uniform", {"train"}),
         ("numerics", "native", {"train", "evaluate"}),
         ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
