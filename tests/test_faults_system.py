@@ -1,5 +1,6 @@
 """Processes against signals, each other, edits under their feet and strange surroundings, as people start them."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -34,8 +35,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copied(prepared: Path, directory: Path) -> Path:
-    shutil.copytree(prepared, directory)
-    (directory / "mlflow.db").unlink()
+    shutil.copytree(prepared, directory, ignore=shutil.ignore_patterns("mlflow.db*"))
     copy_store(prepared, directory)
     return directory
 
@@ -45,8 +45,10 @@ def copy(prepared: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of it for a test to change."""
     directory = copied(prepared, tmp_path / "größe drei")
     yield directory
-    for path in [directory, *directory.rglob("*")]:
-        path.chmod(0o755)
+    directory.chmod(0o755)
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # SQLite's log goes when its last reader goes
+            path.chmod(0o755)
     shutil.rmtree(directory)
 
 

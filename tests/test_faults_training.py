@@ -70,7 +70,9 @@ def test_a_network_that_diverges_stops_early_and_changes_no_bit_of_its_stack(tmp
 def test_a_network_that_diverges_is_never_ranked_and_listed_as_diverged(tmp_path: Path) -> None:
     found = train([replace(CONFIG, learning_rate=rate) for rate in (0.3, 1e6)], tmp_path / "cells")
     table = results.read_table(write(found, tmp_path))
-    assert [standing.config.learning_rate for standing in selection.rank(table, GRID | {"learning_rate": [0.3, 1e6]})] == [0.3]
+    assert [
+        standing.config.learning_rate for standing in selection.rank(table, GRID | {"learning_rate": [0.3, 1e6]})
+    ] == [0.3]
     assert selection.unfinished(table, GRID | {"learning_rate": [0.3, 1e6]})[
         ["learning_rate", "status"]
     ].values.tolist() == [[1e6, "diverged"]]

@@ -1,6 +1,7 @@
 """Runs in MLflow: begun, finished, cut off and continued; the champion; the pages. Real stores, no stand-ins."""
 
 import ast
+import contextlib
 import json
 import multiprocessing
 import os
@@ -88,7 +89,8 @@ def store(created_twice: tuple[Path, list[int | None]], tmp_path: Path, monkeypa
 
 
 def copy_store(template: Path, root: Path) -> None:
-    with sqlite3.connect(template / "mlflow.db") as source, sqlite3.connect(root / "mlflow.db") as copy:
+    source, copy = (sqlite3.connect(directory / "mlflow.db") for directory in (template, root))
+    with contextlib.closing(source), contextlib.closing(copy), copy:
         source.backup(copy)
         copy.execute("UPDATE experiments SET artifact_location = ?", [(root / "mlartifacts").as_uri()])
 
