@@ -13,23 +13,24 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Write reports/metrics.json, reports/tables and reports/pictures.npz."""
-    from numnist import dataset, evaluation, provenance, results, sweep, tracking
+    from numnist import champion, dataset, evaluation, provenance, results, sweep, tracking
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
     [reference] = chain.from_iterable(sweep.train([note()], data, sweep.open_store(ROOT / ".cells", data)))
     table = results.read_table(ROOT / "sweep.csv")
-    found = evaluation.evaluate(table, ROOT / "runs", data, reference, lambda: dataset.load_test(processed))
+    grid, runs = cli.params().sweep, ROOT / "runs"
+    found = evaluation.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))
     evaluation.write(found, ROOT / "reports")
     tracker = tracking.connect(ROOT)
-    champion = ROOT / "runs" / found.metrics["winner"]["name"] / "weights.npz"
+    weights = runs / found.metrics["winner"]["name"] / "weights.npz"
     figures = {
         "validation_accuracy": found.metrics["validation"]["accuracy"],
         "test_accuracy": found.metrics["test"]["accuracy"],
     }
     tags = provenance.tags(ROOT) | {tracking.DATA: data.digest}
     parent = tracker.newest_sweep()
-    tracker.register_champion(champion, figures, tags, parent)
+    champion.register(tracker, weights, figures, tags, parent)
     if parent:
         tracker.log_metrics(parent, figures)
 

@@ -46,9 +46,9 @@ def print_json(paths: list[Path]) -> None:
 
 def weights_of(run: str) -> Path:
     """Return the weights file of the champion or of an MLflow run."""
-    from numnist import tracking
+    from numnist import champion, tracking
 
-    return tracking.connect(ROOT).weights_of(run)
+    return champion.weights_of(tracking.connect(ROOT), run)
 
 
 def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:

@@ -21,10 +21,10 @@ def main() -> None:
     parser.add_argument("numerics", nargs="?", choices=modes, help="how to compute (default: as the run did)")
     arguments = parser.parse_args()
 
-    from numnist import dataset, experiment, numerics, replay, tracking, verification
+    from numnist import champion, dataset, experiment, numerics, replay, tracking, verification
 
     tracker = tracking.connect(ROOT)
-    recorded = tracker.read_cell(arguments.run)
+    recorded = champion.read_cell(tracker, arguments.run)
     mode = recorded.tags.get("numerics.mode", numerics.pinned())
     if mode != numerics.pinned() and not arguments.numerics:  # NumPy's kernels are chosen once per process
         os.execv(sys.executable, [sys.executable, "-m", "pipeline.replay", arguments.run, f"numerics={mode}"])  # noqa: S606

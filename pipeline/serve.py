@@ -11,9 +11,9 @@ def main() -> None:
     with local.listen(port) as listening:  # from here on requests queue
         import uvicorn
 
-        from numnist import serving, tracking
+        from numnist import champion, serving, tracking
 
-        guarded = serving.app(tracking.connect(ROOT).champion_model(), [local.HOST, "localhost"])
+        guarded = serving.app(champion.model(tracking.connect(ROOT)), [local.HOST, "localhost"])
         server = uvicorn.Server(
             uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=STOP_SECONDS, lifespan="off")
         )

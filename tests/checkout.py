@@ -16,7 +16,7 @@ def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
     """Copy what git tracks, set the sample and a small sweep, and commit."""
     names = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=True).stdout.decode()
     for name in filter(None, names.split("\0")):
-        if name.startswith(("tests/", "benchmarks/", "docs/")) or not (ROOT / name).is_file() or name == "dvc.lock":
+        if name.startswith(("tests/", "benchmarks/")) or not (ROOT / name).is_file() or name == "dvc.lock":
             continue
         copy = directory / name
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ LAYERS = [  # a module imports from its own line or from those above it
     {"stacks"},
     {"sweep", "tracking", "selection", "served"},
     {"executors"},
-    {"experiment", "evaluation", "plots", "replay", "serving"},
+    {"champion", "experiment", "evaluation", "plots", "replay", "serving"},
     {"report", "published"},
 ]
 

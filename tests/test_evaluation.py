@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from numnist import evaluation, files, network, results, selection
-from numnist.config import TrainingConfig
+from numnist.config import SWEEP_AXES, TrainingConfig
 from numnist.dataset import Dataset, Part
 from numnist.errors import DataError, NumericsError
 from numnist.results import Result
@@ -30,8 +30,13 @@ def table(*rows):
     return pd.DataFrame([row(*values) for values in rows])
 
 
-def order(frame):
-    ranked = (item.config for item in selection.rank(frame) if item.ranked)
+def grid(frame):
+    """Every value of the axes that a table names."""
+    return {axis: frame[axis].unique().tolist() for axis in SWEEP_AXES}
+
+
+def order(frame, wanted=None):
+    ranked = (item.config for item in selection.rank(frame, wanted or grid(frame)) if item.ranked)
     return [(config.hidden_size, config.learning_rate, config.iterations) for config in ranked]
 
 
@@ -43,7 +48,7 @@ def test_the_best_mean_over_seeds_wins_not_the_best_seed():
 def test_a_configuration_with_a_diverged_seed_is_never_ranked():
     frame = table((8, 0.1, 9, 0, 0.99), (8, 0.1, 9, 1, 0.99, "diverged"), (4, 0.1, 9, 0, 0.5), (4, 0.1, 9, 1, 0.5))
     assert order(frame) == [(4, 0.1, 9)]
-    assert selection.unfinished(frame).to_dict("records") == [
+    assert selection.unfinished(frame, grid(frame)).to_dict("records") == [
         {"hidden_size": 8, "learning_rate": 0.1, "iterations": 9, "seed": 1, "status": "diverged"}
     ]
 
@@ -51,7 +56,7 @@ def test_a_configuration_with_a_diverged_seed_is_never_ranked():
 def test_a_configuration_with_a_missing_seed_is_never_ranked_and_listed():
     frame = table((8, 0.1, 9, 0, 0.99), (4, 0.1, 9, 0, 0.5), (4, 0.1, 9, 1, 0.5))
     assert order(frame) == [(4, 0.1, 9)]
-    assert selection.unfinished(frame).to_dict("records") == [
+    assert selection.unfinished(frame, grid(frame)).to_dict("records") == [
         {"hidden_size": 8, "learning_rate": 0.1, "iterations": 9, "seed": 1, "status": "missing"}
     ]
 
@@ -69,13 +74,27 @@ def test_means_that_are_equal_tie_whatever_the_order_of_their_sum():
 
 
 def test_the_champion_is_the_best_seed_and_of_equals_the_lowest():
-    [standing] = selection.rank(table((4, 0.1, 9, 0, 0.8), (4, 0.1, 9, 3, 0.9), (4, 0.1, 9, 2, 0.9)))
+    frame = table((4, 0.1, 9, 0, 0.8), (4, 0.1, 9, 3, 0.9), (4, 0.1, 9, 2, 0.9))
+    [standing] = selection.rank(frame, grid(frame))
     assert standing.champion.seed == 2
 
 
 def test_a_sweep_of_which_nothing_finished_is_an_error():
+    frame = table((4, 0.1, 9, 0, 0, "diverged"))
     with pytest.raises(DataError, match="no configuration finished with all of its 1 seeds"):
-        selection.rank(table((4, 0.1, 9, 0, 0, "diverged")))
+        selection.rank(frame, grid(frame))
+
+
+def test_a_seed_or_another_value_whose_cells_all_failed_is_missed():
+    frame = table((4, 0.1, 9, 0, 0.9), (4, 0.3, 9, 0, 0.8))
+    wanted = grid(frame) | {"hidden_size": [4, 8]}
+    assert order(frame, wanted) == [(4, 0.1, 9), (4, 0.3, 9)]
+    missed = selection.unfinished(frame, wanted)
+    assert missed[["hidden_size", "learning_rate", "status"]].values.tolist() == [
+        [8, 0.1, "missing"], [8, 0.3, "missing"],
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="no configuration finished with all of its 2 seeds"):
+        selection.rank(frame, grid(frame) | {"seed": [0, 1]})
 
 
 def reader(digit_of_pixel, h=CLASSES, sharpness=9.0):
@@ -125,7 +144,7 @@ class Setting:
         reference = Result(
             TrainingConfig(10, 0.1, 3, 0, "uniform"), "key", State(reader(ALL_ZERO), np.full((4, 4), last))
         )
-        return evaluation.evaluate(self.table, self.runs, self.data, reference, self.test)
+        return evaluation.evaluate(self.table, grid(self.table), self.runs, self.data, reference, self.test)
 
 
 @pytest.fixture

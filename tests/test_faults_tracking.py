@@ -19,7 +19,7 @@ import sqlalchemy
 from test_faults_training import no_file_larger_than
 from test_tracking import copy_store, disown, weights_file
 
-from numnist import dataset, idx, tracking
+from numnist import champion, dataset, idx, tracking
 from numnist.config import DataConfig, TrainingConfig
 from numnist.errors import TrackingError
 from numnist.experiment import Session
@@ -177,7 +177,7 @@ def test_a_server_that_falls_silent_half_way_is_waited_for_once_and_costs_no_res
 
 def test_a_full_disk_under_the_database_is_told_by_its_name(root: Path) -> None:
     tracker = tracking.connect(root)
-    with no_file_larger_than(100_000), pytest.raises(TrackingError, match=r"mlflow\.db failed, to begin the sweep"):
+    with no_file_larger_than(1_000), pytest.raises(TrackingError, match=r"mlflow\.db failed, to begin the sweep"):
         tracker.begin_sweep("key", "a sweep", {})
     tracker.begin_sweep("key", "a sweep", {})
     assert statuses(root) == {"a sweep": "RUNNING"}
@@ -195,7 +195,7 @@ class Trap:
 
 def test_a_pickle_in_the_place_of_the_champions_weights_is_not_executed(root: Path) -> None:
     tracker = tracking.connect(root)
-    tracker.register_champion(weights_file(root / "weights.npz", [0.0] * 10), {}, {}, None)
+    champion.register(tracker, weights_file(root / "weights.npz", [0.0] * 10), {}, {}, None)
     [weights] = (root / "mlartifacts").rglob("weights.npz")
     trap = root / "executed"
     for bad in (pickle.dumps(Trap(trap)), _object_array(root, trap)):
@@ -213,4 +213,4 @@ def _object_array(root: Path, trap: Path) -> bytes:
 @pytest.mark.parametrize("run", ["../../secret", "..", "/etc/passwd", "file:///etc/passwd", "no-such-run"])
 def test_a_run_that_is_a_path_is_refused(root: Path, run: str) -> None:
     with pytest.raises(TrackingError):
-        tracking.connect(root).weights_of(run)
+        champion.weights_of(tracking.connect(root), run)

@@ -15,12 +15,13 @@ import psutil
 import pytest
 
 from numnist import cells, evaluation, files, numerics, results, selection, sweep, training
-from numnist.config import TrainingConfig
+from numnist.config import SWEEP_AXES, TrainingConfig
 from numnist.errors import StorageError
 from numnist.evaluation import Evaluation
 from numnist.results import Result
 
 CONFIG = TrainingConfig(hidden_size=3, learning_rate=0.3, iterations=4, seed=0, initialization="he")
+GRID = {axis: [getattr(CONFIG, axis)] for axis in SWEEP_AXES}
 DATA = digits.dataset(240, 60)
 IDENTITY = {"name": DATA.name, "digest": DATA.digest}
 
@@ -69,8 +70,12 @@ def test_a_network_that_diverges_stops_early_and_changes_no_bit_of_its_stack(tmp
 def test_a_network_that_diverges_is_never_ranked_and_listed_as_diverged(tmp_path: Path) -> None:
     found = train([replace(CONFIG, learning_rate=rate) for rate in (0.3, 1e6)], tmp_path / "cells")
     table = results.read_table(write(found, tmp_path))
-    assert [standing.learning_rate for standing in selection.rank(table)] == [0.3]
-    assert selection.unfinished(table)[["learning_rate", "status"]].values.tolist() == [[1e6, "diverged"]]
+    assert [
+        standing.config.learning_rate for standing in selection.rank(table, GRID | {"learning_rate": [0.3, 1e6]})
+    ] == [0.3]
+    assert selection.unfinished(table, GRID | {"learning_rate": [0.3, 1e6]})[
+        ["learning_rate", "status"]
+    ].values.tolist() == [[1e6, "diverged"]]
     assert not (tmp_path / "runs" / replace(CONFIG, learning_rate=1e6).name / "weights.npz").exists()
 
 

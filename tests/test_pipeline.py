@@ -10,7 +10,7 @@ import checkout
 import pytest
 import yaml
 
-from numnist import tracking
+from numnist import champion, tracking
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
 
 def test_the_winner_is_the_registered_champion(finished: Path) -> None:
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    weights = tracking.connect(finished).weights_of("champion")
+    weights = champion.weights_of(tracking.connect(finished), "champion")
     assert weights.read_bytes() == (finished / "runs" / metrics["winner"]["name"] / "weights.npz").read_bytes()
 
 
@@ -104,7 +104,7 @@ def test_a_second_run_does_nothing(copy: Path) -> None:
     [
         ("data.validation_one_in", 10, {"preprocess", "report"}),
         ("data.split_seed", 1, {"preprocess", "report"}),
-        ("sweep.seed", [0], {"train", "report"}),
+        ("sweep.seed", [0], {"train", "evaluate", "report"}),
         ("initialization", "uniform", {"train"}),
         ("numerics", "native", {"train", "evaluate"}),
         ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
@@ -191,12 +191,29 @@ def test_a_replay_of_what_is_no_cell_is_an_error(finished: Path, run: str) -> No
     assert done.stderr.startswith("error: ") and "`make ui` shows" in done.stderr
 
 
-def test_other_launchers_give_the_same_bytes(copy: Path) -> None:
-    arguments = ("-m", "hidden_size=4,6", "learning_rate=0.5", "iterations=4", f"output={copy / 'alone'}")
-    hydras_own = "hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-    done = checkout.run(copy, "pipeline.train", *arguments, "hydra/launcher=basic", hydras_own)
-    assert done.returncode == 0, done.stdout + done.stderr
+def trained_by(copy: Path, *launcher: str) -> None:
+    """Train anew some cells of the pipeline's, by another launcher, and compare every byte and their runs."""
     shutil.rmtree(copy / ".cells")
-    assert checkout.run(copy, "pipeline.train", *arguments, "hydra/launcher=basic").returncode == 0
-    for path in (copy / "alone").rglob("*.npz"):
-        assert path.read_bytes() == (copy / "runs" / path.parent.name / path.name).read_bytes()
+    before = {run.info.run_id for run in runs(copy)}
+    output = copy / "-".join(launcher).replace("/", "-")
+    arguments = ("-m", "hidden_size=4,6", "learning_rate=0.5", "iterations=2,4", f"output='{output}'")
+    done = checkout.run(copy, "pipeline.train", *arguments, *launcher)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = sorted(f"h000{h}-lr0.5-it0000{n}-s0" for h in (4, 6) for n in (2, 4))
+    for name in names:
+        for kept in ("weights.npz", "curves.csv", "result.json"):
+            assert (output / name / kept).read_bytes() == (copy / "runs" / name / kept).read_bytes()
+    new = [run for run in runs(copy) if run.info.run_id not in before]
+    assert sorted(run.info.run_name for run in new) == names and {run.info.status for run in new} == {"FINISHED"}
+
+
+def test_other_launchers_give_the_same_bytes(copy: Path) -> None:
+    hydras_own = "hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    trained_by(copy, "hydra/launcher=basic", hydras_own)
+
+
+def test_a_launcher_of_several_processes_gives_the_same_bytes(copy: Path) -> None:
+    before = set((copy / "launches").iterdir())
+    trained_by(copy, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3")
+    [output] = set((copy / "launches").iterdir()) - before
+    assert sorted(path.name for path in output.iterdir() if path.is_dir()) == ["0", "1", "2", "3"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from numnist import config, evaluation, figures, files, network, numerics, png, report, results
-from numnist.config import TrainingConfig
+from numnist.config import SWEEP_AXES, TrainingConfig
 from numnist.dataset import Dataset, Part
 from numnist.errors import DataError
 from numnist.results import Result
@@ -84,7 +84,8 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
         State(network.initialize(10, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)),
     )
     data = Dataset(name, "5eed" * 16, part, part)
-    found = evaluation.evaluate(results.read_table(root / "sweep.csv"), root / "runs", data, note, lambda: digits(60))
+    table, grid = results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes))
+    found = evaluation.evaluate(table, grid, root / "runs", data, note, lambda: digits(60))
     evaluation.write(found, root / "reports")
     identity = {"name": name, "digest": "5eed" * 16}
     files.write_json(root / "docs" / "published.json", {"dataset": identity, "rows": [PUBLISHED]})

@@ -20,7 +20,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from test_tracking import free_port, weights_file
 
-from numnist import serving, tracking
+from numnist import champion, serving, tracking
 from numnist.errors import DataError, NumnistError
 from pipeline import ROOT, local
 
@@ -53,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
-        tracking.connect(root).register_champion(weights_file(root / "weights.npz", [0.0] * 10), {}, {}, None)
+        champion.register(tracking.connect(root), weights_file(root / "weights.npz", [0.0] * 10), {}, {}, None)
     command = [sys.executable, "-m", "pipeline.serve", "--port", str(port)]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT

@@ -1,6 +1,7 @@
 """Runs in MLflow: begun, finished, cut off and continued; the champion; the pages. Real stores, no stand-ins."""
 
 import ast
+import contextlib
 import json
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import mlflow
@@ -21,7 +22,7 @@ import psutil
 import pytest
 from mlflow.models import Model
 
-from numnist import files, served, tracking
+from numnist import champion, files, served, tracking
 from numnist.config import TrainingConfig
 from numnist.errors import DataError, NumnistError, TrackingError
 from numnist.tracking import Tracker
@@ -88,7 +89,8 @@ def store(created_twice: tuple[Path, list[int | None]], tmp_path: Path, monkeypa
 
 
 def copy_store(template: Path, root: Path) -> None:
-    with sqlite3.connect(template / "mlflow.db") as source, sqlite3.connect(root / "mlflow.db") as copy:
+    source, copy = (sqlite3.connect(directory / "mlflow.db") for directory in (template, root))
+    with contextlib.closing(source), contextlib.closing(copy), copy:
         source.backup(copy)
         copy.execute("UPDATE experiments SET artifact_location = ?", [(root / "mlartifacts").as_uri()])
 
@@ -111,6 +113,17 @@ def test_two_processes_that_create_the_store_at_once_both_succeed(created_twice:
     root, exit_codes = created_twice
     assert exit_codes == [0, 0]
     assert [path.read_text() for path in root.glob("created-*")] == ["1", "1"]
+
+
+def test_a_store_can_be_read_and_written_at_once(store: Path) -> None:
+    reader = sqlite3.connect(store / "mlflow.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT name FROM experiments").fetchall()
+    with sqlite3.connect(store / "mlflow.db", timeout=0) as writer:
+        writer.execute("UPDATE experiments SET last_update_time = 1")
+    assert writer.execute("SELECT last_update_time FROM experiments").fetchone() == (1,)
+    reader.close()
+    writer.close()
 
 
 def test_importing_the_module_does_not_import_mlflow() -> None:
@@ -209,6 +222,27 @@ def test_a_finished_cell_holds_config_curves_data_set_and_files(tracker: Tracker
     assert {item.path for item in tracker.client.list_artifacts(run_id)} == {"curves.csv", "result.json", "weights.npz"}
 
 
+def test_a_cell_trained_before_its_run_began_holds_the_same(tracker: Tracker, tmp_path: Path) -> None:
+    runs = []
+    for was_trained in (False, True):
+        run_id = tracker.begin_cell(CONFIG, "cell", tracker.begin_sweep("key", "a sweep", {}), {}, was_trained)
+        tracker.finish_cell(run_id, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+        runs.append(tracker.client.get_run(run_id))
+    assert runs[0].data.params == runs[1].data.params and runs[1].data.params.keys() == asdict(CONFIG).keys()
+    assert runs[0].data.metrics == runs[1].data.metrics
+    assert runs[0].data.tags.keys() == runs[1].data.tags.keys()
+
+
+def test_a_curve_of_more_points_than_fit_is_thinned_and_keeps_its_end(tracker: Tracker, tmp_path: Path) -> None:
+    run_id = tracker.begin_cell(CONFIG, "cell", None, {})
+    result = trained(tmp_path / "cell", losses=tuple(1 / k for k in range(1, 2502)))
+    tracker.finish_cell(run_id, result, tmp_path / "cell")  # type: ignore[arg-type]
+    history = tracker.client.get_metric_history(run_id, "train_loss")
+    assert 500 < len(history) <= 1000
+    assert {(point.step, point.value) for point in history} <= {(k, 1 / (k + 1)) for k in range(2501)}
+    assert max(point.step for point in history) == 2500
+
+
 def test_logging_a_cell_twice_adds_no_points(tracker: Tracker, tmp_path: Path) -> None:
     run = tracker.begin_cell(CONFIG, "cell", None, {})
     for _ in range(2):
@@ -270,16 +304,16 @@ def test_the_champions_alias_moves_only_with_the_weights_or_the_data(tracker: Tr
     one, two = (weights_file(tmp_path / f"{name}.npz", [name] * 10) for name in (1, 2))
     tags = {tracking.DATA: "a"}
     uris = [
-        tracker.register_champion(weights, {"validation.accuracy": 0.9}, data, parent)
+        champion.register(tracker, weights, {"validation.accuracy": 0.9}, data, parent)
         for weights, data in ((one, tags), (one, tags), (two, tags), (two, {tracking.DATA: "b"}))
     ]
     assert uris == [f"models:/numnist/{version}" for version in (1, 1, 2, 3)]
-    champion = tracker.client.get_model_version_by_alias("numnist", "champion")
-    assert (str(champion.version), champion.tags["validation.accuracy"], champion.run_id) == ("3", "0.9", parent)
+    newest = tracker.client.get_model_version_by_alias("numnist", "champion")
+    assert (str(newest.version), newest.tags["validation.accuracy"], newest.run_id) == ("3", "0.9", parent)
 
 
 def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tracker: Tracker, tmp_path: Path) -> None:
-    tracker.register_champion(weights_file(tmp_path / "weights.npz", [0.0] * 10), {}, {}, None)
+    champion.register(tracker, weights_file(tmp_path / "weights.npz", [0.0] * 10), {}, {}, None)
     directory = Path(
         mlflow.artifacts.download_artifacts(
             artifact_uri=tracker.client.get_model_version_download_uri("numnist", "1"), dst_path=str(tmp_path / "model")
@@ -447,8 +481,8 @@ def test_a_cell_is_read_back_with_its_parameters_data_and_files(tracker: Tracker
     tracker.copy_files(run, tmp_path / "copied")
     assert {path.name for path in (tmp_path / "copied").iterdir()} == {"weights.npz", "curves.csv", "result.json"}
     weights = tmp_path / "cell" / "weights.npz"
-    tracker.register_champion(weights, {}, {tracking.DATA: DIGEST}, None)
-    assert tracker.read_cell("champion") == recorded
+    champion.register(tracker, weights, {}, {tracking.DATA: DIGEST}, None)
+    assert champion.read_cell(tracker, "champion") == recorded
     running = tracker.begin_cell(CONFIG, "another", None, {})
     with pytest.raises(DataError, match="is no finished cell"):
         tracker.read_cell(running)

@@ -66,8 +66,11 @@ class Store:
 
     def finished(self, config: TrainingConfig) -> State | None:
         """Return the state of a cell that is done, if it is."""
-        path = self._path(config, str(config.iterations))
-        return _read(path, config) if path.exists() else None
+        return _read(self._path(config, str(config.iterations)), config) if self.has(config) else None
+
+    def has(self, config: TrainingConfig) -> bool:
+        """Whether there is a file for a cell that is done; it may yet be damaged."""
+        return self._path(config, str(config.iterations)).exists()
 
     def nearest(self, config: TrainingConfig) -> State | None:
         """Return the stored state that is furthest on the way to a cell, if there is one."""

@@ -17,7 +17,7 @@ from numnist.dataset import Dataset, Part
 from numnist.errors import NumericsError
 from numnist.network import CLASSES, Array, Parameters
 from numnist.results import FINISHED, Result, read_weights
-from numnist.selection import Standing
+from numnist.selection import Grid, Standing
 
 MISTAKES = 20  # pictures of mistakes put aside
 UNITS = 64  # hidden units whose weights are put aside
@@ -52,12 +52,15 @@ class Evaluation:
         return str(self.metrics["winner"]["name"])
 
 
-def evaluate(table: pd.DataFrame, runs: Path, data: Dataset, reference: Result, test: Callable[[], Part]) -> Evaluation:
+def evaluate(
+    table: pd.DataFrame, grid: Grid, runs: Path, data: Dataset, reference: Result, test: Callable[[], Part]
+) -> Evaluation:
     """Choose the winner of a sweep on validation data, then test it and the reference.
 
-    `table` is sweep.csv. `test` opens the test set: it is called once, after all else has been read.
+    `table` is sweep.csv, `grid` what was to be in it. `test` opens the test set: it is called once, after all else has
+    been read.
     """
-    standings = selection.rank(table)
+    standings = selection.rank(table, grid)
     winner, second = standings[0], selection.runner_up(standings)
     if reference.status != FINISHED:
         raise NumericsError(
@@ -71,7 +74,7 @@ def evaluate(table: pd.DataFrame, runs: Path, data: Dataset, reference: Result, 
     answers, noted = answer(champion, part), answer(reference.state.parameters, part)
     confusion = statistics.confusion_matrix(part.labels, answers.predicted, CLASSES)
     reliability = statistics.reliability(answers.confidence, answers.right)
-    unfinished = selection.unfinished(table)
+    unfinished = selection.unfinished(table, grid)
     metrics = {
         "dataset": {"name": data.name, "digest": data.digest},
         "cells": _counts(table, unfinished),

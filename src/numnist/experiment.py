@@ -73,15 +73,22 @@ class Session:
         key = self.store.key(config)
         run = None
         if key not in self.logged:
-            run = self._track(self.tracker.begin_cell, config, key, self.sweep_run, self.tags)
+            trained = self.store.has(config)
+            run = self._track(self.tracker.begin_cell, config, key, self.sweep_run, self.tags, trained)
         if run:
             self.open_runs.append(run)
             if self.sweep_run is None:
                 self._log_diff(run)
-        [result] = chain.from_iterable(sweep.train([config], self.data, self.store, engine=self.engine))
-        directory = output / config.name
-        identity = {"name": self.data.name, "digest": self.data.digest}
-        results.write_run(directory, result, identity, numerics.fingerprint())
+        try:
+            [result] = chain.from_iterable(sweep.train([config], self.data, self.store, engine=self.engine))
+            directory = output / config.name
+            identity = {"name": self.data.name, "digest": self.data.digest}
+            results.write_run(directory, result, identity, numerics.fingerprint())
+        except Exception:  # closed at once: in a launcher's worker, nothing calls `end`
+            if run:
+                self._track(self.tracker.end, run, "FAILED")
+                self.open_runs.remove(run)
+            raise
         if run:
             self._track(self.tracker.finish_cell, run, result, directory)
             self.open_runs.remove(run)

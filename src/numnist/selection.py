@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +22,7 @@ from numnist.errors import DataError
 from numnist.results import FINISHED
 
 _AXES = ["hidden_size", "learning_rate", "iterations", "seed"]
+Grid = Mapping[str, Sequence[Any]]  # the values of each axis that were to be trained, as params.yaml gives them
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,12 @@ class Standing:
         return not self.ranked, -self.mean, config.hidden_size, config.iterations, config.learning_rate
 
 
-def rank(sweep: pd.DataFrame) -> list[Standing]:
+def rank(sweep: pd.DataFrame, grid: Grid) -> list[Standing]:
     """Return every configuration of sweep.csv that finished with a seed at least, the winner first.
 
     DataError where none finished with all of its seeds.
     """
-    seeds = sweep["seed"].nunique()
+    seeds = len(grid["seed"])
     found: dict[TrainingConfig, dict[int, float]] = {}
     for cell in sweep[sweep["status"] == FINISHED].to_dict("records"):
         config = TrainingConfig(**{name: cell[name] for name in TRAINING_RANGES})
@@ -85,11 +87,11 @@ def runner_up(standings: Sequence[Standing]) -> Standing | None:
     return next(rivals, None)
 
 
-def unfinished(sweep: pd.DataFrame) -> pd.DataFrame:
+def unfinished(sweep: pd.DataFrame, grid: Grid) -> pd.DataFrame:
     """List the cells of the grid that gave no network: those that diverged or failed, and those without a row."""
     states = {tuple(cell[axis] for axis in _AXES): cell["status"] for cell in sweep.to_dict("records")}
-    grid = product(*(sorted(sweep[axis].unique().tolist()) for axis in _AXES))
-    rows = [(*cell, states.get(cell, "missing")) for cell in grid if states.get(cell) != FINISHED]
+    wanted = product(*(sorted(grid[axis]) for axis in _AXES))
+    rows = [(*cell, states.get(cell, "missing")) for cell in wanted if states.get(cell) != FINISHED]
     return pd.DataFrame(rows, columns=[*_AXES, "status"])
 
 

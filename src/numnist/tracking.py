@@ -1,8 +1,9 @@
-"""What is kept of a run beside its files: MLflow's parameters, curves, artifacts and the registered champion.
+"""What is kept of a run beside its files: MLflow's parameters, curves, artifacts and models.
 
 A sweep is one parent run with a child run per cell. Every run is tagged with the process that owns it, so that one
 whose owner was killed is told from one at work. No other module imports MLflow, but for the model's own file
-(`served.py`) and its server (`serving.py`), and this one imports it when it is used: it takes a second.
+(`served.py`) and its server (`serving.py`), and this one imports it when it is used: it takes a second. Which model is
+the champion: `champion.py`.
 """
 
 import contextlib
@@ -12,14 +13,13 @@ import os
 import platform
 import re
 import sqlite3
-import tempfile
 import time
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import psutil
@@ -31,11 +31,12 @@ from numnist.errors import DataError, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Param, Run, RunInfo
     from mlflow.pyfunc import PyFuncModel
 
     from numnist.results import Result
 
+T = TypeVar("T")
 EXPERIMENT = MODEL = "numnist"
 CELL, SWEEP = "numnist.cell", "numnist.sweep"  # tags: the key of a run
 DATA, WEIGHTS = "numnist.data", "numnist.weights"  # tags: the digests of a model; of a cell, its weights
@@ -50,7 +51,7 @@ _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, and are told by `_telling`
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, and are told by `telling`
 }
 _NEWEST_FIRST = ["attributes.start_time DESC"]
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store
@@ -72,10 +73,6 @@ _CELL_NOTE = (
     "**A cell**: one network. The curves are measured at the weights after so many updates (the step), loss as mean "
     "cross-entropy. `weights.npz` holds the weights, `curves.csv` the curves, `result.json` what decided them."
 )
-_MODEL_NOTE = (
-    "The network that won a sweep on validation data. In: float32 (m, 784), pixels from 0 to 255, ink bright. "
-    "Out: the digit and ten probabilities an image. The alias `champion` marks the newest."
-)
 
 
 @dataclass(frozen=True)
@@ -96,137 +93,125 @@ class Tracker:
     uri: str
     experiment: str
     client: "MlflowClient"
+    created: "dict[str, RunInfo]" = field(default_factory=dict)  # by id, the open runs that this process created
 
     def begin_sweep(self, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Return the parent run of a sweep, RUNNING: the one with this key that was cut off last, else a new one."""
         tags = {SWEEP: key, _NOTE: _SWEEP_NOTE, **tags}
-        with _telling(self.uri, f"begin the sweep {name}"):
+        with telling(self.uri, f"begin the sweep {name}"):
             newest = self._search(f"tags.`{SWEEP}` = '{key}'")[:1]
             return self._continue(newest[0], tags) if newest and _cut_off(newest[0]) else self._create(name, tags)
 
-    def begin_cell(self, config: TrainingConfig, key: str, parent: str | None, tags: Mapping[str, str]) -> str:
-        """Return the run of a cell, RUNNING with the config as its parameters: one that was cut off, else a new one."""
-        from mlflow.entities import Param
+    def begin_cell(
+        self, config: TrainingConfig, key: str, parent: str | None, tags: Mapping[str, str], trained: bool = False
+    ) -> str:
+        """Return the run of a cell, RUNNING: one that was cut off, else a new one.
 
+        Its parameters are the config's, logged at once where it is yet to be trained, else with its results.
+        """
         tags = {CELL: key, _NOTE: _CELL_NOTE, **({_PARENT: parent} if parent else {}), **tags}
-        with _telling(self.uri, f"begin the cell {config.name}"):
-            same = [run for run in self._search(f"tags.`{CELL}` = '{key}'") if run.data.tags.get(_PARENT) == parent]
-            cut_off = next((run for run in same if _cut_off(run)), None)
+        with telling(self.uri, f"begin the cell {config.name}"):
+            cut_off = self._cut_off_cell(key, parent)
             run_id = self._continue(cut_off, tags) if cut_off else self._create(config.name, tags)
-            params = [Param(key, str(value)) for key, value in asdict(config).items()]
-            self.client.log_batch(run_id, params=params)  # again where cut off: it may have been before this
+            if not trained:
+                self.client.log_batch(run_id, params=_params(config))  # where cut off, it may have been before this
             return run_id
 
     def finished_cells(self, parent: str) -> set[str]:
         """Return the keys of a sweep's cells that need no more work: finished, or diverged."""
-        with _telling(self.uri, "read the finished cells"):
+        with telling(self.uri, "read the finished cells"):
             children = self._search(f"tags.`{_PARENT}` = '{parent}' and tags.`{CELL}` LIKE '%'")
             return {run.data.tags[CELL] for run in children if _done(run)}
 
     def finish_cell(self, run_id: str, result: "Result", directory: Path) -> None:
         """Log a cell's curves, data set and files (those of its directory under runs/), and end its run."""
+        from mlflow.entities import RunTag
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
         record = files.read_json(directory / "result.json")
         diverged = result.status == "diverged"
-        with _telling(self.uri, f"log the cell {result.config.name}"):
+        last = (DIVERGED, str(record["iteration"])) if diverged else (WEIGHTS, files.sha256(directory / "weights.npz"))
+        with telling(self.uri, f"log the cell {result.config.name}"):
+            info = self.created.pop(run_id, None) or self.client.get_run(run_id).info
             self.client.log_inputs(run_id, [_dataset_input(**record["dataset"])])
-            started = self.client.get_run(run_id).info.start_time  # one time for all: logging twice adds no rows
-            self._log_rows(
-                run_id,
-                (
-                    (name, value, step)
-                    for name, curve in result.curves.items()
-                    for step, value in enumerate(curve.tolist())
-                ),
-                started,
-            )
-            for name in sorted(path.name for path in directory.iterdir()):
-                self.client.log_artifact(run_id, str(directory / name))
-            if diverged:
-                self.client.set_tag(run_id, DIVERGED, record["iteration"])
-            else:
-                self.client.set_tag(run_id, WEIGHTS, files.sha256(directory / "weights.npz"))
+            artifacts = get_artifact_repository(info.artifact_uri, tracking_uri=self.uri)
+            artifacts.log_artifacts(str(directory))  # type: ignore[no-untyped-call]
+            curves = ((name, float(curve[k]), k) for name, curve in result.curves.items() for k in _steps(len(curve)))
+            first, *rest = _batches(curves, info.start_time)  # one time for all: logging twice adds no rows
+            self.client.log_batch(run_id, metrics=first, params=_params(result.config), tags=[RunTag(*last)])
+            for batch in rest:
+                self.client.log_batch(run_id, metrics=batch)
             self.client.set_terminated(run_id, "FAILED" if diverged else "FINISHED")
 
     def end(self, run_id: str, status: str) -> None:
         """End a run as FINISHED, FAILED or KILLED."""
-        with _telling(self.uri, f"end the run {run_id}"):
+        self.created.pop(run_id, None)
+        with telling(self.uri, f"end the run {run_id}"):
             self.client.set_terminated(run_id, status)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Log single numbers, those that are finite."""
-        with _telling(self.uri, f"log metrics to the run {run_id}"):
-            self._log_rows(run_id, ((name, value, 0) for name, value in metrics.items()), _now())
+        with telling(self.uri, f"log metrics to the run {run_id}"):
+            for batch in _batches(((name, value, 0) for name, value in metrics.items()), _now()):
+                self.client.log_batch(run_id, metrics=batch)
 
     def log_files(self, run_id: str, paths: Mapping[str, Iterable[Path]]) -> None:
         """Store files as artifacts; the keys are directories in the run ("" for its top)."""
-        with _telling(self.uri, f"store files of the run {run_id}"):
+        with telling(self.uri, f"store files of the run {run_id}"):
             for directory, members in paths.items():
                 for path in members:
                     self.client.log_artifact(run_id, str(path), directory or None)
 
     def log_text(self, run_id: str, name: str, text: str) -> None:
         """Store a text as an artifact."""
-        with _telling(self.uri, f"store {name} of the run {run_id}"):
+        with telling(self.uri, f"store {name} of the run {run_id}"):
             self.client.log_text(run_id, text, name)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
         from mlflow.entities import RunTag
 
-        with _telling(self.uri, f"tag the run {run_id}"):
+        with telling(self.uri, f"tag the run {run_id}"):
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-    def register_champion(
-        self, weights: Path, metrics: Mapping[str, float], tags: Mapping[str, str], parent: str | None
-    ) -> str:
-        """Make these weights the registered model's champion and return its URI (models:/numnist/<version>).
-
-        A champion with the same weights and the same data set (`tags[DATA]`) stays as it is.
-        """
-        tags = {**tags, WEIGHTS: files.sha256(weights)}
-        with _telling(self.uri, "register the champion"):
-            version = self._champion()
-            if version is None or any(version.tags.get(name) != tags.get(name) for name in (WEIGHTS, DATA)):
-                version = self._new_version(weights, metrics, tags, parent)
-                self.client.set_registered_model_alias(MODEL, "champion", version.version)
-            return f"models:/{MODEL}/{version.version}"
 
     def newest_sweep(self) -> str | None:
         """Return the parent run of the sweep that was begun last."""
-        with _telling(self.uri, "find the newest sweep"):
+        with telling(self.uri, "find the newest sweep"):
             return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` LIKE '%'")), None)
 
     def weights_of(self, run: str) -> Path:
-        """Return the weights file of a run, or of the registered model's `champion`; DataError where it has none."""
-        with _telling(self.uri, f"find the weights of {run}"):
+        """Return the weights file of a run."""
+        return self.download(f"find the weights of {run}", run_id=run, artifact_path="weights.npz")
+
+    def download(self, action: str, **what: str) -> Path:
+        """Return a copy of an artifact on this machine; `what` names it as MLflow's download_artifacts wants it."""
+        with telling(self.uri, action):
             from mlflow.artifacts import download_artifacts
 
-            if run != "champion":
-                return Path(download_artifacts(run_id=run, artifact_path="weights.npz", tracking_uri=self.uri))
-            source = self._require_champion().source
-            return Path(download_artifacts(f"{source}/artifacts/weights.npz", tracking_uri=self.uri))
+            return Path(download_artifacts(**what, tracking_uri=self.uri))
 
-    def champion_model(self) -> "PyFuncModel":
-        """Load the registered model's `champion`; DataError where there is none, or it is damaged."""
-        with _telling(self.uri, "load the champion"):
-            from mlflow.artifacts import download_artifacts
-
-            return load_model(download_artifacts(self._require_champion().source, tracking_uri=self.uri))
-
-    def read_cell(self, run: str) -> Recorded:
-        """Return what is kept of a cell's run, or of that of the `champion`; DataError where there is no such cell."""
-        with _telling(self.uri, f"read the run {run}"):
-            found = self._champions_run() if run == "champion" else self._run(run)
+    def read_cell(self, run_id: str) -> Recorded:
+        """Return what is kept of a cell's run; DataError where there is no such cell, or it is not finished."""
+        with telling(self.uri, f"read the run {run_id}"):
+            found = answer(lambda: self.client.get_run(run_id))
+            if found is None:
+                raise DataError(f"{self.uri} holds no run {run_id}; `make ui` shows which there are")
             if CELL not in found.data.tags or not _done(found):
-                raise DataError(f"the run {run} is no finished cell; `make ui` shows which runs there are")
+                raise DataError(f"the run {run_id} is no finished cell; `make ui` shows which runs there are")
             inputs = found.inputs.dataset_inputs if found.inputs else []
             sources = [json.loads(one.dataset.source) for one in inputs]
             digest = sources[0]["digest"] if sources else ""
             return Recorded(found.info.run_id, found.info.run_name, found.data.params, found.data.tags, digest)
 
+    def newest_cell(self, weights: str) -> str | None:
+        """Return the newest run of a cell whose weights have this digest."""
+        with telling(self.uri, "find the cell of some weights"):
+            found = self._search(f"attributes.status = 'FINISHED' and tags.`{WEIGHTS}` = '{weights}'")
+            return next((str(run.info.run_id) for run in found), None)
+
     def copy_files(self, run_id: str, directory: Path) -> None:
         """Copy a run's artifacts into a directory."""
-        with _telling(self.uri, f"copy the files of the run {run_id}"):
+        with telling(self.uri, f"copy the files of the run {run_id}"):
             self.client.download_artifacts(run_id, "", str(directory))
 
     def sweep_link(self) -> str:
@@ -244,7 +229,7 @@ class Tracker:
 
     def mend(self) -> None:
         """End as KILLED every run of this host whose owner is dead."""
-        with _telling(self.uri, "mend runs that were cut off"):
+        with telling(self.uri, "mend runs that were cut off"):
             for run in self._search(f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{platform.node()}'"):
                 if not _alive(run.data.tags):
                     self.client.set_terminated(run.info.run_id, "KILLED")
@@ -259,72 +244,22 @@ class Tracker:
         return found
 
     def _create(self, name: str, tags: Mapping[str, str]) -> str:
-        run_id: str = self.client.create_run(self.experiment, tags={**tags, **_owner()}, run_name=name).info.run_id
-        return run_id
+        info = self.client.create_run(self.experiment, tags={**tags, **_owner()}, run_name=name).info
+        self.created[info.run_id] = info
+        return info.run_id
+
+    def _cut_off_cell(self, key: str, parent: str | None) -> "Run | None":
+        """Return the newest run of a cell that was cut off, in the same sweep; one just created has none."""
+        if parent in self.created:
+            return None
+        same = [run for run in self._search(f"tags.`{CELL}` = '{key}'") if run.data.tags.get(_PARENT) == parent]
+        return next((run for run in same if _cut_off(run)), None)
 
     def _continue(self, run: "Run", tags: Mapping[str, str]) -> str:
         run_id: str = run.info.run_id
         self.set_tags(run_id, {**tags, **_owner()})
         self.client.update_run(run_id, "RUNNING")
         return run_id
-
-    def _log_rows(self, run_id: str, rows: Iterable[tuple[str, float, int]], timestamp: int) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(name, value, timestamp, step) for name, value, step in rows if math.isfinite(value)]
-        for first in range(0, len(metrics), _ROWS):
-            self.client.log_batch(run_id, metrics=metrics[first : first + _ROWS])
-
-    def _run(self, run_id: str) -> "Run":
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise DataError(f"{self.uri} holds no run {run_id}; `make ui` shows which there are") from None
-            raise
-
-    def _champions_run(self) -> "Run":
-        """Return the newest run of the cell whose weights are the champion's."""
-        version = self._require_champion()
-        same = self._search(f"tags.`{CELL}` LIKE '%' and tags.`{WEIGHTS}` = '{version.tags.get(WEIGHTS)}'")
-        if not same:
-            raise DataError("no run in the store has the champion's weights; give the id of one: `make ui` shows them")
-        return same[0]
-
-    def _require_champion(self) -> Any:
-        version = self._champion()
-        if version is None:
-            raise DataError("there is no champion yet; `make run` trains and registers one")
-        return version
-
-    def _champion(self) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.client.get_model_version_by_alias(MODEL, "champion")
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no such alias
-                return None
-            raise
-
-    def _new_version(
-        self, weights: Path, metrics: Mapping[str, float], tags: Mapping[str, str], parent: str | None
-    ) -> Any:
-        from mlflow.exceptions import MlflowException
-
-        logged = self.client.create_logged_model(self.experiment, MODEL, parent, dict(tags), model_type="classifier")
-        with tempfile.TemporaryDirectory() as directory:
-            _save_model(Path(directory, "model"), weights, logged.model_id, parent)
-            self.client.log_model_artifacts(logged.model_id, str(Path(directory, "model")))
-        self.client.finalize_logged_model(logged.model_id, "READY")
-        with contextlib.suppress(MlflowException):  # another process, or an earlier version, was first
-            self.client.create_registered_model(MODEL, description=_MODEL_NOTE)
-        figures = {name: f"{value:.6g}" for name, value in metrics.items()}
-        source = logged.artifact_location  # models:/<id> would be looked up in the process's default store
-        model_id = logged.model_id if parent else None  # and so would the model of no run
-        return self.client.create_model_version(MODEL, source, parent, {**figures, **tags}, model_id=model_id)
 
 
 def connect(root: Path) -> Tracker:
@@ -337,7 +272,7 @@ def connect(root: Path) -> Tracker:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(root) / 'mlflow.db'}"
-    with _telling(uri, "open it"), _sole_creator(uri) as database:
+    with telling(uri, "open it"), _sole_creator(uri) as database:
         if database:
             _probe(database)
         from mlflow import MlflowClient
@@ -361,7 +296,7 @@ def main_checkout(root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _telling(uri: str, action: str) -> Iterator[None]:
+def telling(uri: str, action: str) -> Iterator[None]:
     """Turn what MLflow and its stores raise into a TrackingError that names the store and the action."""
     from mlflow.exceptions import MlflowException
 
@@ -389,24 +324,37 @@ def _sole_creator(uri: str) -> Iterator[Path | None]:
 
 
 def _probe(database: Path) -> None:
-    """Check that a database can be written: MLflow itself would try for minutes before it said so."""
+    """Check that a database can be written: MLflow itself would try for minutes before it said so.
+
+    A new one gets a write-ahead log, for good: a commit then waits for the disk once, not three or four times, and
+    whoever reads the pages meanwhile is in nobody's way.
+    """
+    new = not database.exists()
     with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+        if new:
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
 
 
-def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
-    """Return the id of the experiment, created where there is none."""
+def answer(ask: Callable[[], T]) -> T | None:
+    """Return what MLflow answers, or None where there is no such thing, or, on creating one, there is one already."""
     from mlflow.exceptions import MlflowException
 
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"):
+            return None
+        raise
+
+
+def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
+    """Return the id of the experiment, created where there is none."""
     found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None:
-        try:
-            return client.create_experiment(EXPERIMENT, artifacts, {_NOTE: _EXPERIMENT_NOTE})
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # on a server, another machine may have been first
-                raise
-            found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:  # where another machine is first, there is one afterwards, too
+        answer(lambda: client.create_experiment(EXPERIMENT, artifacts, {_NOTE: _EXPERIMENT_NOTE}))
+        found = client.get_experiment_by_name(EXPERIMENT)
     if found is None or found.lifecycle_stage != "active":
         raise OSError(f"its experiment {EXPERIMENT} is deleted (`mlflow experiments restore` brings it back)")
     return str(found.experiment_id)
@@ -434,6 +382,20 @@ def _steps(length: int) -> range:
     """Return the steps of a curve that are logged: evenly spaced, the last one among them."""
     stride = -(-length // _POINTS)
     return range((length - 1) % stride, length, stride)
+
+
+def _params(config: TrainingConfig) -> "list[Param]":
+    from mlflow.entities import Param
+
+    return [Param(key, str(value)) for key, value in asdict(config).items()]
+
+
+def _batches(rows: Iterable[tuple[str, float, int]], timestamp: int) -> "list[list[Metric]]":
+    """Cut rows (name, value, step) into batches that MLflow takes, one at least; numbers not finite are left out."""
+    from mlflow.entities import Metric
+
+    metrics = [Metric(name, value, timestamp, step) for name, value, step in rows if math.isfinite(value)]
+    return [metrics[first : first + _ROWS] for first in range(0, max(len(metrics), 1), _ROWS)]
 
 
 def _done(run: "Run") -> bool:
@@ -467,7 +429,7 @@ def load_model(directory: str) -> "PyFuncModel":
             ) from None
 
 
-def _save_model(directory: Path, weights: Path, model_id: str, parent: str | None) -> None:
+def save_model(directory: Path, weights: Path, model_id: str, parent: str | None) -> None:
     """Write the model that `served.py` and the weights make: code, arrays and text, no pickle."""
     from importlib.metadata import version
 

