@@ -29,7 +29,7 @@ def main() -> None:
         "test_accuracy": found.metrics["test"]["accuracy"],
     }
     tags = provenance.tags(ROOT) | {tracking.DATA: data.digest}
-    parent = tracker.newest_sweep()
+    parent = tracker.sweep(results.sweep_key(results.keys_in(runs)))
     champion.register(tracker, weights, figures, tags, parent)
     if parent:
         tracker.log_metrics(parent, figures)

@@ -5,13 +5,13 @@ from pipeline import ROOT, cli
 
 def main() -> None:
     """Write reports/index.html."""
-    from numnist import files, report, tracking
+    from numnist import files, report, results, tracking
 
     page = ROOT / "reports" / "index.html"
     files.remove_partial(page.parent)
     files.write_text(page, report.render(report.read(ROOT, cli.params())))
     tracker = tracking.connect(ROOT)
-    if parent := tracker.newest_sweep():
+    if parent := tracker.sweep(results.sweep_key(results.keys_in(ROOT / "runs"))):
         tables = sorted((ROOT / "reports" / "tables").glob("*.csv"))
         tracker.log_files(
             parent, {"report": [page, ROOT / "reports" / "metrics.json", ROOT / "sweep.csv"], "report/tables": tables}

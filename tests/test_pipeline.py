@@ -10,7 +10,7 @@ import checkout
 import pytest
 import yaml
 
-from numnist import champion, tracking
+from numnist import champion, results, tracking
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,18 @@ def test_a_sweep_by_hand_from_another_directory_adds_its_own_children(copy: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(len(names) for names in children(copy).values()) == [4, checkout.CELLS]
     assert not list(tmp_path.glob("*.db")) and len(list((copy / "launches").glob("*/sweep.csv"))) == 2 - 1
+
+
+def test_the_figures_go_to_the_sweep_that_they_are_of_not_to_a_newer_one(copy: Path) -> None:
+    for command in (("pipeline.train", "-m", "hidden_size=3", "iterations=1,2"), ("pipeline.evaluate",)):
+        done = checkout.run(copy, *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    tracker = tracking.connect(copy)
+    own = tracker.sweep(results.sweep_key(results.keys_in(copy / "runs")))
+    newest = tracker.newest_sweep()
+    assert own and newest and own != newest
+    assert "test_accuracy" in tracker.client.get_run(own).data.metrics
+    assert "test_accuracy" not in tracker.client.get_run(newest).data.metrics
 
 
 def test_a_value_out_of_range_creates_no_run_and_no_directory(copy: Path) -> None:

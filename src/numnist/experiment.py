@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import sys
@@ -46,7 +45,7 @@ class Session:
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
         """Open the tracking run that the cells of a sweep are children of, or go on with it where it was cut off."""
-        self._begin(sorted(self.store.key(config) for config in configs), f"sweep of {len(configs)} cells")
+        self._begin([self.store.key(config) for config in configs], f"sweep of {len(configs)} cells")
 
     def begin_search(self, description: Mapping[str, Any], name: str) -> None:
         """Open the run of a search, whose cells are not known yet, in the place of each batch's own."""
@@ -61,7 +60,7 @@ class Session:
 
     def _begin(self, keys: Sequence[str], name: str) -> None:
         if self.sweep_run is None:
-            key = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
+            key = results.sweep_key(keys)
             self.sweep_run = self._track(self.tracker.begin_sweep, key, name, self.tags)
             if self.sweep_run:
                 self.open_runs.append(self.sweep_run)

@@ -174,6 +174,11 @@ class Tracker:
         with telling(self.uri, f"tag the run {run_id}"):
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    def sweep(self, key: str) -> str | None:
+        """Return the parent run of the sweep with this key that was begun last."""
+        with telling(self.uri, "find a sweep"):
+            return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` = '{key}'")), None)
+
     def newest_sweep(self) -> str | None:
         """Return the parent run of the sweep that was begun last."""
         with telling(self.uri, "find the newest sweep"):
