@@ -42,7 +42,10 @@ def _check_override(override: Override) -> None:
         raise ConfigError(f"{_SOURCE}: {override.input_line} takes away a key that every run needs")
     if top == "executor" and override.is_sweep_override():
         raise ConfigError(f"{_SOURCE}: {override.input_line}: all cells of a sweep go to one executor")
-    for value in _values(override):
+    values = _values(override)
+    if repeated := [value for i, value in enumerate(values) if value in values[:i]]:
+        raise ConfigError(f"{_SOURCE}: {key} is {repeated[0]!r} twice (in {override.input_line}); allowed: no repeats")
+    for value in values:
         if key in TRAINING_RANGES:
             check_value(key, value, _SOURCE)
         elif key == "numerics":

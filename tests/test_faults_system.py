@@ -223,15 +223,29 @@ def test_a_path_beyond_ascii_no_home_the_c_locale_and_another_directory_are_no_h
     assert (output / "h0003-lr0.1-it00002-s0" / "weights.npz").exists()
 
 
-@pytest.mark.parametrize("command", [("pipeline.train", "hidden_size=3"), ("pipeline.predict", "three.png")])
-def test_a_read_only_checkout_is_told_by_the_path_in_one_line(copy: Path, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", ["pipeline.run", "pipeline.train hidden_size=3", "pipeline.predict three.png"])
+def test_a_read_only_checkout_is_told_by_the_path_in_one_line(copy: Path, command: str) -> None:
     for path in [*copy.rglob("*"), copy]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    mere = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
-    process = checkout.start(copy, "-m", *command, prefix=mere)
+    process = checkout.start(copy, "-m", *command.split(), prefix=without_rights())
     said = process.communicate()[1].strip()
     assert process.returncode == 1
     assert said.startswith("error: ") and str(copy) in said and "denied" in said and "\n" not in said
+
+
+def without_rights() -> tuple[str, ...]:
+    """What makes a command heed permissions, even root's."""
+    return ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+
+
+def test_a_read_only_database_is_told_before_anything_is_trained(copy: Path) -> None:
+    (copy / "mlflow.db").chmod(0o444)
+    process = checkout.start(copy, "-m", "pipeline.train", "hidden_size=3", "iterations=2", prefix=without_rights())
+    said = process.communicate()[1].splitlines()[-1]  # after Hydra's words on the job
+    assert process.returncode == 1
+    assert said.startswith(f"error: the tracking store sqlite:///{copy / 'mlflow.db'} failed, to open it: ")
+    assert "may not be written" in said and "then run the same command again" in said
+    assert not (copy / ".cells").exists()
 
 
 MAKE_PYTHON = """#!/bin/sh

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -83,7 +84,10 @@ def test_a_job_that_raises_has_failed_with_what_it_raised(job: DictConfig) -> No
         raise ZeroDivisionError("a fault put in by a test")
 
     theirs, expected, ours, files = both(job, task)
-    assert ours.status == theirs.status == JobStatus.FAILED and files == expected
+    assert ours.status == theirs.status == JobStatus.FAILED
+    told = files.pop("3/größe.log").decode()
+    assert "the job hidden_size=7 learning_rate=1e-3" in told and "ZeroDivisionError: a fault put in by a test" in told
+    assert expected.pop("3/größe.log") == b"" and files == expected
     with pytest.raises(ZeroDivisionError):
         ours.return_value  # noqa: B018
 
@@ -97,3 +101,15 @@ def test_a_job_with_a_directory_and_an_environment_of_its_own_gets_them(job: Dic
 
     both(job, task)
     assert seen == [("3", "1")] * 2
+
+
+def test_many_jobs_keep_no_file_open(job: DictConfig) -> None:
+    launcher = StackedLauncher()
+    context = HydraContext(config_loader=None, callbacks=Callbacks())  # type: ignore[arg-type]
+    launcher.setup(hydra_context=context, task_function=lambda config: 0.0, config=job)
+    launcher._run(copy.deepcopy(job))
+    before = psutil.Process().num_fds()
+    for number in range(20):
+        job.hydra.job.num = number
+        launcher._run(copy.deepcopy(job))
+    assert psutil.Process().num_fds() == before

@@ -9,6 +9,7 @@ from pathlib import Path
 import checkout
 import pytest
 import yaml
+from filelock import FileLock
 
 from numnist import champion, results, tracking
 
@@ -99,6 +100,15 @@ def test_a_second_run_does_nothing(copy: Path) -> None:
     assert ((copy / "dvc.lock").read_bytes(), len(runs(copy))) == before
 
 
+def test_of_two_make_run_at_once_one_waits_for_the_other(copy: Path) -> None:
+    with FileLock(copy / ".dvc" / "run.lock"):  # as the first one holds it
+        second = checkout.start(copy, "-m", "pipeline.run")
+        assert second.stdout and second.stdout.readline() == "Waiting for another `make run` in this checkout to end.\n"
+        assert second.poll() is None
+    out, err = second.communicate()
+    assert second.returncode == 0 and out.startswith("Everything is up to date."), out + err
+
+
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
@@ -177,11 +187,16 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
     description = copy / "data" / "processed" / "dataset.json"
     with (copy / "src" / "numnist" / "blocks.py").open("a") as code:
         code.write("\nBLOCK_IMAGES = 300  # changed\n")
+    (copy / "src" / "numnist" / "added.py").write_text("ADDED = True\n")
     assert checkout.run(copy, "pipeline.train", "hidden_size=3", "iterations=2").returncode == 0
     tracker = tracking.connect(copy)
     [run] = [one for one in runs(copy) if one.data.params.get("hidden_size") == "3"]
     changed = Path(tracker.client.download_artifacts(run.info.run_id, "provenance.diff")).read_text(encoding="utf-8")
-    assert "+BLOCK_IMAGES = 300  # changed" in changed and run.data.tags["git.dirty"] == "true"
+    assert (
+        "+BLOCK_IMAGES = 300  # changed" in changed
+        and "+ADDED = True" in changed
+        and run.data.tags["git.dirty"] == "true"
+    )
     subprocess.run(["git", "checkout", "-q", "src"], cwd=copy, check=True)
     processed = description.read_text(encoding="utf-8")
     params = (copy / "params.yaml").read_text(encoding="utf-8")

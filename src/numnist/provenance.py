@@ -6,6 +6,8 @@ from pathlib import Path
 
 from numnist import files
 
+_CODE = ("src", "pipeline", "conf")
+
 
 def tags(root: Path) -> dict[str, str]:
     """Return what identifies the code of a checkout; what cannot be told (no git, no repository) is left out."""
@@ -21,13 +23,19 @@ def tags(root: Path) -> dict[str, str]:
 
 
 def diff(root: Path) -> str:
-    """Return the difference between the tracked files and the commit, without dvc.lock, which a run writes itself."""
-    return _git(root, "diff", "HEAD", "--", ".", ":!dvc.lock")
+    """Return how a checkout differs from its commit: tracked files, and code that is not tracked yet.
+
+    Left out is dvc.lock, which a run writes itself.
+    """
+    added = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *_CODE).split("\0")
+    new = (_git(root, "diff", "--no-index", "--", os.devnull, name) for name in added if name)
+    return "".join([_git(root, "diff", "HEAD", "--", ".", ":!dvc.lock"), *new])
 
 
 def _git(root: Path, *arguments: str) -> str:
+    """Return what git prints, nothing where it fails; a `diff --no-index` that finds a difference exits with 1."""
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)  # noqa: S603, S607
     except OSError:
         return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode in (0, 1) else ""

@@ -335,6 +335,8 @@ def _probe(database: Path) -> None:
     whoever reads the pages meanwhile is in nobody's way.
     """
     new = not database.exists()
+    if not new and not os.access(database, os.W_OK):  # SQLite would find out at the first commit
+        raise PermissionError("the file may not be written")
     with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
         if new:
             connection.execute("PRAGMA journal_mode = WAL")

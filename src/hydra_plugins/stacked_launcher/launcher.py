@@ -191,7 +191,8 @@ class StackedLauncher(Launcher):
             self.hydra_context.callbacks.on_job_start(config=job, task_function=self.task_function)
             try:
                 returned.return_value, returned.status = self.task_function(task), JobStatus.COMPLETED
-            except Exception as error:  # this job alone has failed
+            except Exception as error:  # this job alone has failed: its log tells why
+                log.exception("the job %s failed", " ".join(returned.overrides))
                 returned.return_value, returned.status = error, JobStatus.FAILED
             self.hydra_context.callbacks.on_job_end(config=job, job_return=returned)
             return returned
