@@ -50,7 +50,7 @@ def main(*, quick: bool) -> None:
 def _throughput(data: Dataset, engine: Engine | None, scratch: Path, *, iterations: int, pairs: int) -> None:
     """Train the default sweep's networks here and there, in turn."""
     cells = [_cell(h, rate, iterations, seed) for h, rate, seed in product((10, 32, 64), (0.3, 0.5, 1.0), (0, 1))]
-    laying_out = statistics.median(_seconds(lambda: stacks.lay_out(data)) for _ in range(3))
+    laying_out = statistics.median(_seconds(lambda: stacks.lay_out(data, "training")) for _ in range(3))
     ways: dict[str, Callable[[Path], float]] = {
         "here, 2 threads": lambda at: _trained(cells, data, at, None) - laying_out,
         "Dask, 2 workers of 1": lambda at: _trained(cells, data, at, engine),

@@ -13,6 +13,7 @@ READ_BY_HYDRA = {  # what conf/config.yaml and the command of `train` name, besi
         "conf/config.yaml",
         "conf/executor/local.yaml",
         "conf/experiment/grid.yaml",
+        "conf/experiment/note.yaml",
         "src/hydra_plugins/stacked_launcher/launcher.py",
     },
     "evaluate": {"conf/config.yaml", "conf/experiment/note.yaml", "src/numnist/served.py"},

@@ -335,6 +335,14 @@ def test_a_launcher_that_is_killed_and_started_again_trains_only_what_is_missing
 
 
 @pytest.mark.slow
+def test_workers_allocate_as_other_processes_do(address: str) -> None:
+    import distributed
+
+    with distributed.Client(address, set_as_default=False) as client:
+        assert set(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {None}
+
+
+@pytest.mark.slow
 def test_workers_of_other_code_or_without_pins_are_refused_by_name_before_anything_is_trained(
     prepared: Prepared, copy: Path, address: str, tmp_path: Path
 ) -> None:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from numnist import champion, results, tracking
+from numnist import champion, dataset, results, sweep, tracking
+from pipeline.evaluate import note
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,17 @@ def test_every_cell_is_a_finished_child_of_one_sweep_and_has_its_directory(finis
     for name in names:
         held = {path.name for path in (finished / "runs" / name).iterdir()}
         assert held == {"weights.npz", "curves.csv", "result.json"}
+
+
+def test_the_notes_network_is_trained_with_the_sweep_and_kept_for_evaluate(finished: Path) -> None:
+    data = dataset.load(finished / "data" / "processed")
+    config = note()
+    assert config.name not in {path.name for path in (finished / "runs").iterdir()}
+    state = sweep.open_store(finished / ".cells", data).finished(config)
+    assert state and state.iteration == config.iterations
+    first = min((finished / "reports").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    kept = next(path for path in (finished / ".cells").rglob(f"{config.iterations}.npz"))
+    assert kept.stat().st_mtime_ns < (finished / "sweep.csv").stat().st_mtime_ns < first.stat().st_mtime_ns
 
 
 def test_metrics_hold_what_readers_rely_on(finished: Path) -> None:

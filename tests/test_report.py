@@ -92,7 +92,7 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
 
 
 PUBLISHED = {"source": "A paper", "error": 0.047, "mean": 0.0199, "lowest": 0.0188, "highest": 0.0211, "seeds": 5,
-             "differs": "all of it"}  # fmt: skip
+             "theirs": "all of it"}  # fmt: skip
 
 
 def digits(count):

@@ -25,7 +25,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf._utils import get_omega_conf_dumper
 
-from numnist.config import TRAINING_RANGES
+from numnist.config import TRAINING_RANGES, TrainingConfig
 from numnist.errors import NumnistError
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class StackedLauncher(Launcher):
         one.begin_sweep(cells)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in sweep.train(cells, one.data, one.store, engine=one.engine):
+            for done in sweep.train([*cells, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, cell in enumerate(cells) if cell in trained}
         except NumnistError:
@@ -123,6 +123,15 @@ class StackedLauncher(Launcher):
             log.error("%d of %d cells failed: %s; the same command trains just these again",
                       len(failed), len(jobs), ", ".join(sorted(failed)))  # fmt: skip
         return [returned[i] for i in range(len(jobs))]
+
+    def _along(self, job: DictConfig) -> list[TrainingConfig]:
+        """Return the cell of the experiment that the jobs' `along` names: a stack has room for one network more."""
+        from numnist.experiment import cell_of
+
+        if "along" not in job:
+            return []
+        loader = self.hydra_context.config_loader
+        return [cell_of(values_of(loader.load_sweep_config(self.config, [f"+experiment={job.along}"])))]
 
     def _compose(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[DictConfig]:
         """Compose every job; those that set the same plain keys as the first of their kind are copies of it.
