@@ -197,6 +197,12 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
         assert "(p = 0.400)" in page.text and "(p < 0.001)" in page.text
 
 
+def test_the_heat_maps_make_a_page_of_their_own(root):
+    text = report.heat_maps(report.read(root, config.load_params(ROOT / "params.yaml")))
+    assert text.count("<svg") == 2 and "10 iterations" in text and "20 iterations" in text
+    assert "--ramp-low" in text and "http" not in text
+
+
 def test_published_results_stand_in_the_report_of_the_same_data_set_alone(root, page, tmp_path):
     assert re.search(r"A paper 4\.7% 1\.99% 1\.88% . 2\.11% all of it", page.text)
     make_runs(tmp_path)

@@ -114,6 +114,14 @@ def render(material: Material) -> str:
     )  # fmt: skip
 
 
+def heat_maps(material: Material) -> str:
+    """Write the sweep's heat maps alone, as a page for MLflow's artifact viewer."""
+    drawn = plots.heat_maps(material.tables["leaderboard"], material.metrics["winner"], plots.axes(material.sweep))
+    style = _environment().get_template("report.css").render(colours=figures.COLOURS)
+    body = "\n".join(map(str, drawn))
+    return f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n<main>{body}</main>\n'
+
+
 def probability(p: float) -> str:
     """Write a p-value as prose does."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
