@@ -119,7 +119,8 @@ def heat_maps(material: Material) -> str:
     drawn = plots.heat_maps(material.tables["leaderboard"], material.metrics["winner"], plots.axes(material.sweep))
     style = _environment().get_template("report.css").render(colours=figures.COLOURS)
     body = "\n".join(map(str, drawn))
-    return f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n<main>{body}</main>\n'
+    head = f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n'
+    return f"{head}<main>{body}</main>\n"
 
 
 def probability(p: float) -> str:
