@@ -120,7 +120,7 @@ def test_a_cell_that_diverges_is_kept_as_diverged_for_every_length_it_never_reac
 
 
 def test_stacks_hold_one_hidden_size_and_a_bounded_number_of_hidden_units(tmp_path: Path) -> None:
-    configs = [replace(CONFIG, hidden_size=h, seed=s) for h in (10, 400) for s in range(9)]
+    configs = [replace(CONFIG, hidden_size=h, seed=s) for h in (10, 100) for s in range(50)]
     plans = sweep.plan(configs, store(tmp_path))
     for plan in plans:
         sizes = {course.config.hidden_size for course in plan.courses}

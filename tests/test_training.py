@@ -81,11 +81,29 @@ def test_validation_is_measured_on_validation_images_alone() -> None:
 def test_lanes_hold_each_image_once_and_leave_out_blank_pixels_only() -> None:
     part = digits.part(1300, 1)
     lanes = blocks.layout(part)
-    total = sum(block.X.sum(dtype=np.float64) for lane in lanes for block in lane)
-    assert total == pytest.approx(part.pixels.sum() / 255)
-    labels = np.concatenate([block.labels for lane in lanes for block in lane])
-    np.testing.assert_array_equal(np.bincount(labels), np.bincount(part.labels))
-    assert all(len(block.pixels) < 784 for lane in lanes for block in lane)
+    whole = np.concatenate([np.eye(784, dtype=np.float32) @ lane.X for lane in lanes], axis=1)
+    labels = np.concatenate([lane.labels for lane in lanes])
+    given = zip((part.pixels / np.float32(255)).tolist(), part.labels.tolist())
+    assert sorted(zip(whole.T.tolist(), labels.tolist())) == sorted(given)
+    np.testing.assert_array_equal(np.concatenate([lane.Y for lane in lanes], axis=1).argmax(axis=0), labels)
+    assert all(len(block.pixels) < 784 for lane in lanes for block, _ in lane.X.columns)
+
+
+def test_products_with_blocks_are_those_with_the_whole_matrix() -> None:
+    [lane] = blocks.layout(digits.part(700, 3), "float64")
+    whole = np.eye(784) @ lane.X
+    assert len(lane.X.columns) > 1 and lane.X.shape == whole.shape == (784, 700)
+    rng = np.random.Generator(np.random.PCG64(0))
+    W1, dZ1 = rng.standard_normal((5, 784)), rng.standard_normal((5, 700))
+    np.testing.assert_allclose(W1 @ lane.X, W1 @ whole, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dZ1 @ lane.X.T, dZ1 @ whole.T, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("images", "pixel"), [(600, 0), (1, 255)])
+def test_images_without_ink_and_single_images_are_laid_out_too(images: int, pixel: int) -> None:
+    lanes = blocks.layout(Part(np.full((images, 784), pixel, np.uint8), np.zeros(images, np.uint8)))
+    assert sum(len(lane.labels) for lane in lanes) == images
+    np.testing.assert_array_equal(np.eye(784, dtype=np.float32) @ lanes[0].X, np.full((784, images), pixel / 255))
 
 
 @pytest.mark.parametrize("threads", [1, 3, 8])

@@ -21,7 +21,7 @@ from numnist.results import Result
 from numnist.stacks import Plan, Trained
 from numnist.training import Course, Images, State
 
-STACK_ROWS = 1536  # hidden units trained together at most: beyond, they cost memory and gain no time
+STACK_ROWS = 384  # hidden units trained together at most: beyond, they cost memory and time
 BATCH_STACK_ROWS = 16_384  # the same in batches, where each thread needs a network of its own
 STACKS_PER_WORKER = 2  # at least, so that workers end at about the same time; more would make stacks small and slow
 CHECKPOINT_SECONDS = 20

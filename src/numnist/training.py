@@ -52,9 +52,7 @@ class Images:
     @property
     def share(self) -> float:
         """The training images' share of all rows, over which the notebook takes its means."""
-        m, more = (
-            sum(len(block.labels) for lane in lanes for block in lane) for lanes in (self.train, self.validation)
-        )
+        m, more = (sum(len(lane.labels) for lane in lanes) for lanes in (self.train, self.validation))
         return m / (m + more)
 
 
@@ -231,7 +229,7 @@ def _begin(p: Parameters, lanes: Sequence[Lane], pool: Executor, *, descend: boo
 
 
 def _count(lanes: Sequence[Lane]) -> int:
-    return sum(len(block.labels) for lane in lanes for block in lane)
+    return sum(len(lane.labels) for lane in lanes)
 
 
 def _total(lanes: "list[Future[_Sums]]") -> _Sums:
@@ -249,36 +247,17 @@ def _total(lanes: "list[Future[_Sums]]") -> _Sums:
 
 def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> _Sums:
     """Add up over a lane, the gradient for the mean over m images."""
-    images, loss, hits = 0, np.zeros(len(p.W1)), np.zeros(len(p.W1))
-    gradient = descent.zeros(p) if descend else None
-    for block in lane:
-        inked = Parameters(np.moveaxis(_pixels_first(p.W1)[block.pixels], 0, -1), p.b1, p.W2, p.b2)
-        with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
-            activations = network.forward(inked, block.X)
-            block_losses, block_hits = network.measure(activations, block.labels)
-            images += len(block.labels)
-            loss += block_losses.sum(axis=-1, dtype=np.float64)
-            hits += np.count_nonzero(block_hits, axis=-1)
-            if gradient:
-                _add(gradient, network.backward(inked, activations, block.X, block.Y, m), block.pixels)
-    return _Sums(images, loss, hits, gradient)
-
-
-def _add(total: Parameters, part: Parameters, pixels: np.ndarray) -> None:
-    """Add a block's gradient to the total, in the total's place."""
-    _pixels_first(total.W1)[pixels] += _pixels_first(part.W1)
-    for whole, more in zip(arrays(total)[1:], arrays(part)[1:]):
-        whole += more
-
-
-def _pixels_first(W1: np.ndarray) -> np.ndarray:
-    """View (n, h, p) as (p, n, h)."""
-    return np.moveaxis(W1, -1, 0)
+    with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
+        activations = network.forward(p, lane.X)
+        losses, hits = network.measure(activations, lane.labels)
+        loss, hits = losses.sum(axis=-1, dtype=np.float64), np.count_nonzero(hits, axis=-1)
+        gradient = network.backward(p, activations, lane.X, lane.Y, m) if descend else None
+    return _Sums(len(lane.labels), loss, hits, gradient)
 
 
 def _pixel_major(p: Parameters) -> Parameters:
     """Lay W1 out in memory by pixels: then a block's are copied in long rows, ten times as fast. Shapes stay."""
-    W1 = np.moveaxis(np.ascontiguousarray(_pixels_first(p.W1)), 0, -1)
+    W1 = np.moveaxis(np.ascontiguousarray(np.moveaxis(p.W1, -1, 0)), 0, -1)
     return Parameters(W1, p.b1, p.W2, p.b2)
 
 
