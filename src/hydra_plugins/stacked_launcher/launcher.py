@@ -6,6 +6,7 @@ same whichever launcher runs it, and this one only sees to it that the work is d
 
 import copy
 import functools
+import gc
 import logging
 import os
 from collections.abc import Sequence
@@ -100,6 +101,7 @@ class StackedLauncher(Launcher):
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        gc.set_threshold(*gc.get_threshold()[:2], 1_000)  # all jobs stay: to look through them seldom saves a tenth
         jobs = self._compose(job_overrides, initial_job_idx)
         cells = [cell_of(values_of(job)) for job in jobs]
         one = session()
@@ -190,9 +192,9 @@ class StackedLauncher(Launcher):
             configure_log(job.hydra.job_logging, job.hydra.verbose)
             if job.hydra.output_subdir is not None:
                 kept = {
-                    "config": task,
-                    "hydra": OmegaConf.masked_copy(job, "hydra"),
-                    "overrides": job.hydra.overrides.task,
+                    "config": _plain(task),
+                    "hydra": {"hydra": _plain(job.hydra)},
+                    "overrides": _plain(job.hydra.overrides.task),
                 }
                 (directory / job.hydra.output_subdir).mkdir(exist_ok=True)
                 for name, part in kept.items():
@@ -216,9 +218,12 @@ class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
 _Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
 
 
-def _yaml(part: Any) -> str:
-    """Return a part of a configuration as YAML, interpolations as they stand."""
-    values = OmegaConf.to_container(part, resolve=False, enum_to_str=True)
+def _plain(part: Any) -> Any:
+    """Return a part of a configuration as plain values, interpolations as they stand."""
+    return OmegaConf.to_container(part, resolve=False, enum_to_str=True)
+
+
+def _yaml(values: Any) -> str:
     return yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
 
 
