@@ -1,7 +1,7 @@
 """What the project's commands cost beside the training: measured on a fresh clone of HEAD, with the benchmark's images.
 
-A cell that is in the store of cells is not trained again. So all cells are trained first, then the note's network alone,
-though `dvc repro` has it in a stack with others: that is the training. What `dvc repro` takes after it is all the rest.
+A cell that is in the store of cells is not trained again. So all cells are trained first, then the note's network
+alone, though `dvc repro` has it in a stack: that is the training. What `dvc repro` takes after it is all the rest.
 """
 
 import itertools
