@@ -25,9 +25,14 @@ def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
     params["data"]["name"] = "mnist-5k"
     params["sweep"] = sweep or SWEEP
     (directory / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "A copy for tests"]):
-        subprocess.run([*git, *command], cwd=directory, check=True)
+    for command in (
+        ["init", "-q"],
+        ["config", "user.name", "test"],
+        ["config", "user.email", "test@example.org"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "A copy for tests"],
+    ):
+        subprocess.run(["git", *command], cwd=directory, check=True)
     return directory
 
 

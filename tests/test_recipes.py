@@ -25,8 +25,7 @@ def follow(directory: Path, title: str, data: str) -> str:
         params, count = re.subn(rf"(?m)^(  {name}: )\[.*?\]", rf"\g<1>{values}", params)
         assert count == 1, name
     (copy / "params.yaml").write_text(params.replace("  name: mnist ", f"  name: {data} "), encoding="utf-8")
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qam", "A small sweep"]
-    subprocess.run(git, cwd=copy, check=True)
+    subprocess.run(["git", "commit", "-qam", "A small sweep"], cwd=copy, check=True)
     ours = ("MLFLOW_", "MNIST_", "NUMNIST_", "DVC_", "PYTHONPATH")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
