@@ -99,6 +99,16 @@ def test_products_with_blocks_are_those_with_the_whole_matrix() -> None:
     np.testing.assert_allclose(dZ1 @ lane.X.T, dZ1 @ whole.T, rtol=1e-12, atol=1e-12)
 
 
+def test_images_do_not_carry_the_pixels_of_a_few_others_along() -> None:
+    pixels = np.zeros((1000, 784), np.uint8)
+    pixels[:, ::4] = 255
+    for image in range(20):
+        pixels[50 * image, 1 + 4 * (9 * image + np.arange(9))] = 255
+    lanes = blocks.layout(Part(pixels, np.zeros(1000, np.uint8)))
+    sizes = [block.X.shape for lane in lanes for block, _ in lane.X.columns]
+    assert sum(images for pixels, images in sizes if pixels == 196) == 980
+
+
 @pytest.mark.parametrize(("images", "pixel"), [(600, 0), (1, 255)])
 def test_images_without_ink_and_single_images_are_laid_out_too(images: int, pixel: int) -> None:
     lanes = blocks.layout(Part(np.full((images, 784), pixel, np.uint8), np.zeros(images, np.uint8)))
