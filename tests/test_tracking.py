@@ -132,8 +132,13 @@ def test_importing_the_module_does_not_import_mlflow() -> None:
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("below", ["", ".dvc/tmp/exps/standalone/tmp123", ".sample", ".sample/.dvc/tmp/exps/tmp1"])
-def test_copies_of_a_checkout_use_the_main_checkouts_store(tmp_path: Path, below: str) -> None:
+EXPERIMENTS = Path(".dvc", "tmp", "exps")  # where DVC puts its copies
+
+
+@pytest.mark.parametrize(
+    "below", [Path(), EXPERIMENTS / "standalone" / "one", Path(".sample"), Path(".sample") / EXPERIMENTS / "one"]
+)
+def test_copies_of_a_checkout_use_the_main_checkouts_store(tmp_path: Path, below: Path) -> None:
     (tmp_path / "params.yaml").touch()
     (tmp_path / below).mkdir(parents=True, exist_ok=True)
     assert tracking.main_checkout(tmp_path / below) == tmp_path.resolve()
