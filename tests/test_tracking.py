@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -238,14 +239,13 @@ def test_a_cell_trained_before_its_run_began_holds_the_same(tracker: Tracker, tm
     assert runs[0].data.tags.keys() == runs[1].data.tags.keys()
 
 
-def test_a_curve_of_more_points_than_fit_is_thinned_and_keeps_its_end(tracker: Tracker, tmp_path: Path) -> None:
+def test_of_a_long_curve_some_points_are_logged_and_its_end(tracker: Tracker, tmp_path: Path) -> None:
     run_id = tracker.begin_cell(CONFIG, "cell", None, {})
     result = trained(tmp_path / "cell", losses=tuple(1 / k for k in range(1, 2502)))
     tracker.finish_cell(run_id, result, tmp_path / "cell")  # type: ignore[arg-type]
     history = tracker.client.get_metric_history(run_id, "train_loss")
-    assert 500 < len(history) <= 1000
-    assert {(point.step, point.value) for point in history} <= {(k, 1 / (k + 1)) for k in range(2501)}
-    assert max(point.step for point in history) == 2500
+    assert [(point.step, point.value) for point in history] == [(k, 1 / (k + 1)) for k in tracking._steps(2501)]
+    assert tracker.client.get_run(run_id).data.metrics["train_loss"] == 1 / 2501
 
 
 def test_logging_a_cell_twice_adds_no_points(tracker: Tracker, tmp_path: Path) -> None:
@@ -270,11 +270,16 @@ def test_numbers_that_are_not_finite_are_left_out(tracker: Tracker) -> None:
     assert tracker.client.get_run(run).data.metrics == {"a": 0.5}
 
 
-@pytest.mark.parametrize("length", [1, 2, 1000, 1001, 2500, 1_000_001])
-def test_a_long_curve_is_thinned_evenly_and_keeps_its_end(length: int) -> None:
-    steps = tracking._steps(length)
-    assert steps[-1] == length - 1 and 0 <= steps[0] < steps.step
-    assert len(steps) == length if length <= 1000 else 500 < len(steps) <= 1000
+@pytest.mark.parametrize("length", [1, 2, 13, 14, 501, 1_000_001])
+def test_points_of_a_curve_come_ever_farther_apart_and_keep_its_end(length: int) -> None:
+    steps = list(tracking._steps(length))
+    assert steps[-1] == length - 1 and steps[:13] == list(range(length))[:13]
+    assert all(step < after < step + step / 12 + 1 or step == 0 for step, after in itertools.pairwise(steps))
+    assert len(steps) <= 14 + np.log(max(length / 12, 1)) / np.log(13 / 12)
+
+
+def test_curves_of_all_lengths_have_their_steps_in_common() -> None:
+    assert set(tracking._steps(251)) - {250} <= set(tracking._steps(501))
 
 
 def test_finished_cells_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ class Images:
     @property
     def share(self) -> float:
         """The training images' share of all rows, over which the notebook takes its means."""
-        m, more = (sum(len(lane.labels) for lane in lanes) for lanes in (self.train, self.validation))
-        return m / (m + more)
+        m = _count(self.train)
+        return m / (m + _count(self.validation))
 
 
 def lay_out(train: Part, validation: Part, dtype: str = "float32") -> Images:
