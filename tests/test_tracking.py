@@ -26,6 +26,7 @@ from numnist import champion, files, served, tracking
 from numnist.config import TrainingConfig
 from numnist.errors import DataError, NumnistError, TrackingError
 from numnist.tracking import Tracker
+from numnist.training import CURVES
 from pipeline import ROOT, ui
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.1, iterations=3, seed=0, initialization="he")
@@ -283,8 +284,8 @@ def test_a_curve_is_logged_at_its_first_steps_then_at_every_third_or_fewer_and_a
     assert tracking._steps(length) == steps
 
 
-def test_a_curve_of_a_million_steps_has_some_two_hundred_points() -> None:
-    assert 200 < len(tracking._steps(1_000_001)) < 220
+def test_the_curves_of_the_longest_training_fit_in_one_batch_of_a_thousand_rows() -> None:
+    assert 200 < max(len(tracking._steps(length)) for length in (*range(590, 2_000), 1_000_001)) <= 1_000 // len(CURVES)
 
 
 def test_finished_cells_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:

@@ -56,8 +56,7 @@ _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
 _NEWEST_FIRST = ["attributes.start_time DESC"]
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store
 _BUSY_SECONDS = 10.0  # how long another process may keep the database from being written
-_ROWS = 1_000  # of metrics in a batch, the most that MLflow takes
-_FIRST, _STRIDE, _POINTS = 12, 3, 200  # see `_steps`
+_FIRST, _STRIDE, _POINTS = 12, 3, 200  # see `_steps`: four curves fit in the 1,000 rows of a batch of MLflow's
 _DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
 
 _EXPERIMENT_NOTE = (
@@ -137,10 +136,8 @@ class Tracker:
             artifacts = get_artifact_repository(info.artifact_uri, tracking_uri=self.uri)
             artifacts.log_artifacts(str(directory))  # type: ignore[no-untyped-call]
             curves = ((name, float(curve[k]), k) for name, curve in result.curves.items() for k in _steps(len(curve)))
-            first, *rest = _batches(curves, info.start_time)  # one time for all: logging twice adds no rows
-            self.client.log_batch(run_id, metrics=first, params=_params(result.config), tags=[RunTag(*last)])
-            for batch in rest:
-                self.client.log_batch(run_id, metrics=batch)
+            metrics = _metrics(curves, info.start_time)  # one time for all: logging twice adds no rows
+            self.client.log_batch(run_id, metrics=metrics, params=_params(result.config), tags=[RunTag(*last)])
             self.client.set_terminated(run_id, "FAILED" if diverged else "FINISHED")
 
     def end(self, run_id: str, status: str) -> None:
@@ -152,8 +149,8 @@ class Tracker:
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Log single numbers, those that are finite."""
         with telling(self.uri, f"log metrics to the run {run_id}"):
-            for batch in _batches(((name, value, 0) for name, value in metrics.items()), _now()):
-                self.client.log_batch(run_id, metrics=batch)
+            rows = ((name, value, 0) for name, value in metrics.items())
+            self.client.log_batch(run_id, metrics=_metrics(rows, _now()))
 
     def log_files(self, run_id: str, paths: Mapping[str, Iterable[Path]]) -> None:
         """Store files as artifacts; the keys are directories in the run ("" for its top)."""
@@ -400,12 +397,11 @@ def _params(config: TrainingConfig) -> "list[Param]":
     return [Param(key, str(value)) for key, value in asdict(config).items()]
 
 
-def _batches(rows: Iterable[tuple[str, float, int]], timestamp: int) -> "list[list[Metric]]":
-    """Cut rows (name, value, step) into batches that MLflow takes, one at least; numbers not finite are left out."""
+def _metrics(rows: Iterable[tuple[str, float, int]], timestamp: int) -> "list[Metric]":
+    """Make metrics of rows (name, value, step); numbers that are not finite are left out."""
     from mlflow.entities import Metric
 
-    metrics = [Metric(name, value, timestamp, step) for name, value, step in rows if math.isfinite(value)]
-    return [metrics[first : first + _ROWS] for first in range(0, max(len(metrics), 1), _ROWS)]
+    return [Metric(name, value, timestamp, step) for name, value, step in rows if math.isfinite(value)]
 
 
 def _done(run: "Run") -> bool:
