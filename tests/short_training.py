@@ -9,18 +9,18 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 def digest(mode: str = "portable") -> str:
     """Train two plain stacks, one with padded hidden units, and a network in batches; hash every weight and curve."""
-    from concurrent.futures import ThreadPoolExecutor
     from dataclasses import replace
 
     import digits
 
     from numnist import numerics, training
     from numnist.config import TrainingConfig
+    from numnist.threads import Threads
     from numnist.training import Course
 
     images = training.lay_out(digits.part(1000, 1), digits.part(100, 2))
     sha = hashlib.sha256()
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         first = TrainingConfig(7, 0.3, 2, 0, "uniform")
         plain = TrainingConfig(12, 0.5, 2, 0, "he")
         rich = replace(plain, batch_size=128, momentum=0.9, weight_decay=0.01, schedule="cosine")

@@ -12,7 +12,7 @@ LIBRARY = sorted((ROOT / "src" / "numnist").glob("*.py"))
 OURS = [*LIBRARY, *sorted((ROOT / "src" / "hydra_plugins").rglob("*.py")), *sorted((ROOT / "pipeline").glob("*.py"))]
 LAYERS = [  # a module imports from its own line or from those above it
     {"errors"},
-    {"files", "config", "numerics", "progress", "provenance", "verification"},
+    {"files", "config", "numerics", "progress", "provenance", "threads", "verification"},
     {"network", "idx", "statistics", "figures", "png"},
     {"dataset", "fetching", "blocks", "kaggle", "pictures", "prediction", "descent"},
     {"minibatches"},

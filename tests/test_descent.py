@@ -1,7 +1,6 @@
 """Momentum, weight decay, falling rates, batches and the notebook's slips, against other implementations."""
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import digits
@@ -14,6 +13,7 @@ from test_training import PORTABLE, bits, final_states
 from numnist import descent, minibatches, training
 from numnist.config import TrainingConfig
 from numnist.network import Parameters
+from numnist.threads import Threads
 from numnist.training import Course, Images
 
 PLAIN = TrainingConfig(hidden_size=10, learning_rate=0.2, iterations=4, seed=0, initialization="he")
@@ -153,7 +153,7 @@ def test_richer_descent_that_goes_on_from_a_state_ends_with_the_same_bits(
 ) -> None:
     laid_out = images()
     expected = final_states([Course(config)], laid_out)[config]
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         way = [s.state(0) for s in training.train_stack([Course(config)], laid_out, pool, rows_per_network=PORTABLE)]
     assert len(way) == 5
     assert bits(final_states([Course(config, way[iteration])], laid_out)[config]) == bits(expected)
@@ -168,7 +168,7 @@ def test_in_batches_a_shorter_training_is_a_waypoint_of_a_longer_one() -> None:
     laid_out, longer = images(), replace(RICH, schedule="constant")
     shorter = replace(longer, iterations=2)
     both = final_states([Course(longer)], laid_out)
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         way = [s.state(0) for s in training.train_stack([Course(longer)], laid_out, pool, rows_per_network=PORTABLE)]
     assert bits(way[2]) == bits(final_states([Course(shorter)], laid_out)[shorter])
     assert both[longer].velocity is not None

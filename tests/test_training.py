@@ -1,7 +1,6 @@
 """The identities that make training fast and its bits firm: blocks, blank pixels, order, threads, stacks, resuming."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import digits
@@ -12,6 +11,7 @@ from numnist import blocks, network, numerics, training
 from numnist.config import TrainingConfig
 from numnist.dataset import Part
 from numnist.network import Parameters
+from numnist.threads import Threads
 from numnist.training import Course, Images, Stack, State
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=6, seed=0, initialization="he")
@@ -27,7 +27,7 @@ def final_states(
 ) -> dict[TrainingConfig, State]:
     """Train, and return for each network its state when it left the stack."""
     states: dict[TrainingConfig, State] = {}
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads) as pool:
         for stack in training.train_stack(courses, laid_out, pool, rows_per_network=rows, dtype=dtype):
             states |= {config: stack.state(i) for i, config in enumerate(stack.configs)}
     return states
@@ -139,7 +139,7 @@ def test_a_network_gets_the_same_bits_alone_and_in_any_stack(hidden_size: int) -
 def test_training_that_goes_on_from_a_state_ends_with_the_same_bits(iteration: int) -> None:
     laid_out = images()
     expected = final_states([Course(CONFIG)], laid_out)[CONFIG]
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         on_the_way = [
             stack.state(0)
             for stack in training.train_stack([Course(CONFIG)], laid_out, pool, rows_per_network=PORTABLE)
@@ -151,7 +151,7 @@ def test_training_that_goes_on_from_a_state_ends_with_the_same_bits(iteration: i
 def test_a_shorter_training_is_a_waypoint_of_a_longer_one() -> None:
     laid_out = images()
     shorter, longer = replace(CONFIG, iterations=3), replace(CONFIG, iterations=6)
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         states = [s.state(0) for s in training.train_stack([Course(longer)], laid_out, pool, rows_per_network=PORTABLE)]
     assert bits(states[3]) == bits(final_states([Course(shorter)], laid_out)[shorter])
 
@@ -166,7 +166,7 @@ def test_a_network_that_diverges_leaves_and_the_others_keep_their_bits() -> None
 
 def test_padded_hidden_units_never_train() -> None:
     laid_out = images()
-    with ThreadPoolExecutor(2) as pool:
+    with Threads(2) as pool:
         last: Stack = list(training.train_stack([Course(CONFIG)], laid_out, pool, rows_per_network=PORTABLE))[-1]
     assert last.parameters.W1.shape[1] == 12
     for array in (last.parameters.W1[:, 10:], last.parameters.b1[:, 10:], last.parameters.W2[:, :, 10:]):

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from numnist import numerics, sweep, training
 from numnist.config import TrainingConfig
 from numnist.dataset import Part
 from numnist.network import Parameters
+from numnist.threads import Threads
 from numnist.training import Course, Stack, State
 
 FOREVER = 1_000_000
@@ -19,7 +19,7 @@ FOREVER = 1_000_000
 def prepare(problem: Problem, variant: str) -> Stepper:
     """Lay the images out and start the stacks; with one validation image, since the peers measure none."""
     images = training.lay_out(Part(problem.pixels, problem.labels), Part(problem.pixels[:1], problem.labels[:1]))
-    pool = ThreadPoolExecutor(problem.threads)
+    pool = Threads(problem.threads)
     courses = [_course(problem, i) for i in range(len(problem.learning_rates))]
     size = max(1, sweep.STACK_ROWS // courses[0].config.hidden_size)
     rows = numerics.ROWS_PER_NETWORK[numerics.pinned()]

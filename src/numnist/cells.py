@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from numnist import blocks, descent, files, minibatches, network, training
+from numnist import blocks, descent, files, minibatches, network, threads, training
 from numnist.config import TrainingConfig
 from numnist.errors import DataError
 from numnist.network import CLASSES, PIXELS, Parameters
 from numnist.training import CURVES, State
 
 _CHECKPOINT = "checkpoint"
-_THAT_TRAINS = (network, blocks, descent, minibatches, training)
+_THAT_TRAINS = (network, blocks, descent, minibatches, threads, training)
 
 
 @dataclass(frozen=True)

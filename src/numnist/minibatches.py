@@ -5,7 +5,6 @@ network has the same bits alone and in a stack, and products with X can be share
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from numnist import descent, network
 from numnist.config import TrainingConfig
 from numnist.dataset import Part
 from numnist.network import CLASSES, Array, Parameters
+from numnist.threads import Threads
 
 ROWS = 256  # hidden units that one thread trains together
 
@@ -24,26 +24,21 @@ def iterate(
     iteration: int,
     part: Part,
     share: float,
-    pool: Executor,
+    pool: Threads,
 ) -> tuple[Parameters, Parameters | None, Array, Array]:
     """Take the pass that follows `iteration` others; return parameters, velocity, mean loss and accuracy, each (n,)."""
     size = max(1, ROWS // p.W1.shape[1])
     groups = [list(range(len(configs)))[first : first + size] for first in range(0, len(configs), size)]
     order = shuffled(len(part.labels), iteration)
-    passes = [
-        pool.submit(
-            _pass,
-            [configs[i] for i in group],
-            descent.members(p, group),
-            descent.members(v, group) if v else None,
-            iteration,
-            part,
-            order,
-            share,
-        )
-        for group in groups
-    ]
-    after, velocities, losses, hits = zip(*(done.result() for done in passes))
+    done: list[tuple[Parameters, Parameters | None, Array, Array]] = []
+
+    def work(group: list[int]) -> tuple[Parameters, Parameters | None, Array, Array]:
+        velocity = descent.members(v, group) if v else None
+        members = descent.members(p, group)
+        return _pass([configs[i] for i in group], members, velocity, iteration, part, order, share)
+
+    pool.share_out(groups, work, done.append)
+    after, velocities, losses, hits = zip(*done)
     m = len(part.labels)
     return _joined(after), _joined(velocities) if v else None, np.concatenate(losses) / m, np.concatenate(hits) / m
 

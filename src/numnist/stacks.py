@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from numnist.cells import code_digest
 from numnist.config import TrainingConfig
 from numnist.dataset import Dataset
 from numnist.errors import ExecutorError
+from numnist.threads import Threads
 from numnist.training import Course, Images, Stack, State
 
 Trained = tuple[TrainingConfig, State]  # a cell that is done, and the state that it ended in
@@ -47,7 +47,7 @@ def lay_out(data: Dataset, train_on: str) -> Images:
     return training.lay_out(data.trained_on(train_on), data.validation)
 
 
-def descend(plan: Plan, images: Images, pool: Executor) -> Iterator[tuple[Stack, list[Trained]]]:
+def descend(plan: Plan, images: Images, pool: Threads) -> Iterator[tuple[Stack, list[Trained]]]:
     """Train a stack, and yield it after every iteration with the cells that are done by it."""
     wanted: dict[TrainingConfig, list[TrainingConfig]] = {}
     for cell in plan.cells:
@@ -75,7 +75,7 @@ def train(plan: Plan, data: Dataset | Path, identity: Mapping[str, str], threads
     if told := differences(identity, identity_here(identity["mode"])):
         raise ExecutorError(f"the worker {socket.gethostname()}, process {os.getpid()}, is refused: {told}")
     images = _images(data, identity["data"], plan.train_on)
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads) as pool:
         return [one for _, done in descend(plan, images, pool) for one in done]
 
 

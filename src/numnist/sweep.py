@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from numnist.errors import ExecutorError
 from numnist.progress import Report
 from numnist.results import Result
 from numnist.stacks import Plan, Trained
+from numnist.threads import Threads
 from numnist.training import Course, Images, State
 
 STACK_ROWS = 384  # hidden units trained together at most: beyond, they cost memory and time
@@ -79,7 +80,7 @@ def _train_missing(
             yield from _train_elsewhere(plans, data, store, engine, report)
             return
         laid_out = functools.cache(lambda train_on: stacks.lay_out(data, train_on))
-        with ThreadPoolExecutor(threads or numerics.cores()) as pool:
+        with Threads(threads or numerics.cores()) as pool:
             for number, one in enumerate(plans, 1):
                 yield list(
                     _train_here(one, laid_out(one.train_on), pool, store, report, f"stack {number} of {len(plans)}")
@@ -166,9 +167,7 @@ def _train_elsewhere(
         raise ExceptionGroup(f"{len(failed)} of {len(plans)} stacks failed", failed)
 
 
-def _train_here(
-    one: Plan, images: Images, pool: Executor, store: Store, report: Report, words: str
-) -> Iterator[Result]:
+def _train_here(one: Plan, images: Images, pool: Threads, store: Store, report: Report, words: str) -> Iterator[Result]:
     """Train one stack in this process, store what it passes through, and yield the cells that are done."""
     saved = started = time.monotonic()
     first = one.courses[0].iteration

@@ -5,7 +5,6 @@ order. In batches: the threads share out the networks (`minibatches`). BLAS itse
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from numnist.config import TrainingConfig
 from numnist.dataset import Part
 from numnist.descent import arrays, members
 from numnist.network import Parameters
+from numnist.threads import Threads
 
 BEYOND_HOPE = 1_000.0  # a mean loss (nats) that no network comes back from; guessing has 2.3
 TRAIN_CURVES = ("train_loss", "train_accuracy")
@@ -132,7 +132,7 @@ Means = tuple[np.ndarray, np.ndarray]  # loss and accuracy, each (n,)
 
 
 def train_stack(
-    courses: Sequence[Course], images: Images, pool: Executor, *, rows_per_network: int = 1, dtype: str = "float32"
+    courses: Sequence[Course], images: Images, pool: Threads, *, rows_per_network: int = 1, dtype: str = "float32"
 ) -> Iterator[Stack]:
     """Train networks that may keep company (`config`) together, and yield the stack after every iteration.
 
@@ -147,18 +147,14 @@ def train_stack(
     return (_in_batches if stack.configs[0].batch_size else _full_batch)(stack, images, pool)
 
 
-def _full_batch(stack: Stack, images: Images, pool: Executor) -> Iterator[Stack]:
+def _full_batch(stack: Stack, images: Images, pool: Threads) -> Iterator[Stack]:
     """Take one step an iteration, over all images; what a pass measures is that of the weights before its step."""
     for rows in stack.curves:
         del rows[-1:]  # measured again, on the way to the gradient
     stack = replace(stack, parameters=_pixel_major(stack.parameters))
     while True:
         descend = any(config.iterations > len(rows) for config, rows in zip(stack.configs, stack.curves))
-        passes = [
-            _begin(stack.parameters, images.train, pool, descend=descend),
-            _begin(stack.parameters, images.validation, pool, descend=False),
-        ]
-        train, validation = map(_total, passes)
+        train, validation = _sums(stack.parameters, (images.train, descend), (images.validation, False), pool=pool)
         stack.record(train.means(), validation.means())
         yield stack
         going_on = stack.unfinished()
@@ -171,11 +167,12 @@ def _full_batch(stack: Stack, images: Images, pool: Executor) -> Iterator[Stack]
         stack = replace(stack, parameters=parameters, velocity=velocity)
 
 
-def _in_batches(stack: Stack, images: Images, pool: Executor) -> Iterator[Stack]:
+def _in_batches(stack: Stack, images: Images, pool: Threads) -> Iterator[Stack]:
     """Take one step a batch, and one pass over all images an iteration."""
 
     def measured(lanes: Sequence[Lane]) -> Means:
-        return _total(_begin(stack.parameters, lanes, pool, descend=False)).means()
+        [total] = _sums(stack.parameters, (lanes, False), pool=pool)
+        return total.means()
 
     if not stack.curves[0]:
         stack.record(measured(images.train), measured(images.validation))
@@ -221,28 +218,36 @@ class _Sums:
         """Return mean loss and accuracy, each (n,)."""
         return self.loss / self.images, self.hits / self.images
 
+    def plus(self, other: "_Sums") -> "_Sums":
+        """Add another's, the gradient in the place of this one's."""
+        if self.gradient and other.gradient:
+            for whole, more in zip(arrays(self.gradient), arrays(other.gradient)):
+                whole += more
+        return _Sums(self.images + other.images, self.loss + other.loss, self.hits + other.hits, self.gradient)
 
-def _begin(p: Parameters, lanes: Sequence[Lane], pool: Executor, *, descend: bool) -> "list[Future[_Sums]]":
-    """Hand the lanes to the pool, to be measured and, if `descend`, differentiated."""
-    m = _count(lanes)
-    return [pool.submit(_over_lane, p, lane, m, descend=descend) for lane in lanes]
+
+def _sums(p: Parameters, *passes: tuple[Sequence[Lane], bool], pool: Threads) -> list[_Sums]:
+    """Measure each pass's lanes, differentiate where the pass comes with True, and add up in the lanes' order."""
+    totals: dict[int, _Sums] = {}
+
+    def work(piece: tuple[int, Lane, int, bool]) -> tuple[int, _Sums]:
+        number, lane, m, descend = piece
+        return number, _over_lane(p, lane, m, descend=descend)
+
+    def add(done: tuple[int, _Sums]) -> None:
+        number, sums = done
+        totals[number] = totals[number].plus(sums) if number in totals else sums
+
+    pieces = []
+    for number, (lanes, descend) in enumerate(passes):
+        m = _count(lanes)
+        pieces += [(number, lane, m, descend) for lane in lanes]
+    pool.share_out(pieces, work, add)
+    return list(totals.values())
 
 
 def _count(lanes: Sequence[Lane]) -> int:
     return sum(len(lane.labels) for lane in lanes)
-
-
-def _total(lanes: "list[Future[_Sums]]") -> _Sums:
-    """Add up the lanes, in their order, in the place of the first one's gradient."""
-    first, *others = (lane.result for lane in lanes)
-    total = first()
-    for result in others:
-        part = result()
-        total = _Sums(total.images + part.images, total.loss + part.loss, total.hits + part.hits, total.gradient)
-        if total.gradient and part.gradient:
-            for whole, more in zip(arrays(total.gradient), arrays(part.gradient)):
-                whole += more
-    return total
 
 
 def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> _Sums:
