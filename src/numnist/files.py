@@ -88,12 +88,19 @@ def remove_partial(directory: Path) -> None:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
-    """Write named arrays as an uncompressed .npz whose bytes follow from the arrays alone."""
+    """Write named arrays as an uncompressed .npz whose bytes follow from the arrays alone.
+
+    Not by np.savez: it asks zipfile for ZIP64 headers, which Python 3.11.3 and 3.11.4 write differently.
+    """
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getvalue())
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array, allow_pickle=False)
+            members.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # dated 1980
+    write_bytes(path, archive.getvalue())
 
 
 def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> dict[str, "np.ndarray"]:
