@@ -22,10 +22,11 @@ numerics.pin("portable")  # before NumPy
 import numpy as np  # noqa: E402
 
 from benchmarks import images  # noqa: E402
-from numnist import config, executors, stacks, sweep  # noqa: E402
-from numnist.config import TrainingConfig  # noqa: E402
-from numnist.dataset import Dataset, Part  # noqa: E402
-from numnist.sweep import Engine  # noqa: E402
+from numnist.config import schema  # noqa: E402
+from numnist.config.schema import TrainingConfig  # noqa: E402
+from numnist.data.dataset import Dataset, Part  # noqa: E402
+from numnist.training import executors, scheduling, stacks  # noqa: E402
+from numnist.training.scheduling import Engine  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2
@@ -70,7 +71,7 @@ def _throughput(data: Dataset, engine: Engine | None, scratch: Path, *, iteratio
 
 def _growth(few: Dataset, engine: Engine | None, scratch: Path, sizes: Sequence[int]) -> None:
     """Train more and more cells of one iteration on 400 images: what is left is what a cell and a stack cost."""
-    plan = sweep.plan([_cell(64, 0.3, 1, 0)], sweep.open_store(scratch / "none", few))[0]
+    plan = scheduling.plan([_cell(64, 0.3, 1, 0)], scheduling.open_store(scratch / "none", few))[0]
     done = stacks.train(plan, few, stacks.identity_here("portable") | {"data": few.digest}, 1)
     print(f"a cell of 64 hidden units: {len(pickle.dumps(plan)):,} bytes out, {len(pickle.dumps(done)):,} bytes back")
     for size in sizes:
@@ -83,8 +84,8 @@ def _growth(few: Dataset, engine: Engine | None, scratch: Path, sizes: Sequence[
 
 
 def _trained(cells: Sequence[TrainingConfig], data: Dataset, directory: Path, engine: Engine | None) -> float:
-    store = sweep.open_store(directory, data)
-    return _seconds(lambda: list(sweep.train(cells, data, store, engine=engine)))
+    store = scheduling.open_store(directory, data)
+    return _seconds(lambda: list(scheduling.train(cells, data, store, engine=engine)))
 
 
 def _seconds(action: Callable[[], object]) -> float:
@@ -95,7 +96,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 def _cell(hidden_size: int, rate: float, iterations: int, seed: int) -> TrainingConfig:
     values = {"hidden_size": hidden_size, "learning_rate": rate, "iterations": iterations, "seed": seed}
-    return config.parse_training(values | {"initialization": "he"}, "the benchmark")
+    return schema.parse_training(values | {"initialization": "he"}, "the benchmark")
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -119,7 +120,7 @@ def _part_of(arrays: tuple[np.ndarray, np.ndarray], training: int) -> Dataset:
 def _data(scratch: Path, quick: bool) -> Dataset:
     if quick:
         return _part_of(_synthetic(), 4_600)
-    print("images:", images.write_images(scratch / "images.npz", ROOT, config.load_params(ROOT / "params.yaml")))
+    print("images:", images.write_images(scratch / "images.npz", ROOT, schema.load_params(ROOT / "params.yaml")))
     with np.load(scratch / "images.npz") as archive:
         return _part_of((archive["pixels"], archive["labels"]), 55_000)
 

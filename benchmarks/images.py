@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.problem import CLASSES, PIXELS
-from numnist import dataset, fetching, idx
-from numnist.config import Params
-from numnist.errors import NumnistError
-from numnist.files import read_json
+from numnist.common.errors import NumnistError
+from numnist.common.files import read_json
+from numnist.config.schema import Params
+from numnist.data import dataset, fetching, idx
 
 SIDE = 28
 ALWAYS_BLANK = 67  # so many of MNIST's pixels are 0 in every image

@@ -84,13 +84,19 @@ def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
 
 def sweep_whole(contestant: str, threads: int, cells: list[Any]) -> dict[str, float]:
     """Measure the training of a whole sweep as the train stage does it, layout, curves and store included."""
-    from numnist import config, dataset, sweep
+    from numnist.config import schema
+    from numnist.data import dataset
+    from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [config.parse_training(cell, "the benchmark") for cell in cells]
+    configs = [schema.parse_training(cell, "the benchmark") for cell in cells]
     data = dataset.load(ROOT / "data" / "processed")
     begun = time.perf_counter()
-    done = [result for some in sweep.train(configs, data, sweep.open_store(ROOT / ".cells", data)) for result in some]
+    done = [
+        result
+        for some in scheduling.train(configs, data, scheduling.open_store(ROOT / ".cells", data))
+        for result in some
+    ]
     took = time.perf_counter() - begun
     if len(done) != len(cells):
         raise SystemExit(f"the sweep gave {len(done)} results for {len(cells)} cells")
@@ -99,13 +105,16 @@ def sweep_whole(contestant: str, threads: int, cells: list[Any]) -> dict[str, fl
 
 def track(contestant: str, threads: int, cells: list[Any]) -> dict[str, float]:
     """Measure what it costs to track one of the cells that `sweep_whole` trained."""
-    from numnist import config, dataset, sweep, tracking
+    from numnist.config import schema
+    from numnist.data import dataset
+    from numnist.tracking import mlflow_runs
+    from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [config.parse_training(cell, "the benchmark") for cell in cells]
+    configs = [schema.parse_training(cell, "the benchmark") for cell in cells]
     data = dataset.load(ROOT / "data" / "processed")
-    [results] = sweep.train(configs, data, sweep.open_store(ROOT / ".cells", data))
-    tracker = tracking.connect(ROOT)
+    [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".cells", data))
+    tracker = mlflow_runs.connect(ROOT)
     parent = tracker.begin_sweep("benchmark", "benchmark", {})
     begun = time.perf_counter()
     for result in results:

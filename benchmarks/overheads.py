@@ -17,7 +17,8 @@ import yaml
 
 from benchmarks.processes import command, task
 from benchmarks.report import Figure
-from numnist import files, idx
+from numnist.common import files
+from numnist.data import idx
 from pipeline import evaluate
 
 TEST_IMAGES = 10_000

@@ -19,8 +19,9 @@ from benchmarks.cases import QUICK, WORKS, Case, Row, Sizes, gflop, rows
 from benchmarks.contestants import CONTESTANTS, OURS, available
 from benchmarks.processes import task
 from benchmarks.report import Figure
-from numnist.config import Params
-from pipeline import ROOT, cli
+from numnist.config import cli
+from numnist.config.schema import Params
+from pipeline import ROOT
 
 REFERENCE = "notebook"
 CHECK = {"images": 2_000, "hidden_size": 10, "networks": 2}

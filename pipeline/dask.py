@@ -6,8 +6,8 @@ params.yaml, or of numerics=... among the arguments. All other arguments are Das
 
 import sys
 
-from numnist.errors import ExecutorError
-from pipeline import cli
+from numnist.common.errors import ExecutorError
+from numnist.config import cli
 
 _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"  # Dask's setting of what its workers find in their environment
 

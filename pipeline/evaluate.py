@@ -5,39 +5,43 @@ from typing import TYPE_CHECKING
 
 from hydra import compose, initialize_config_dir
 
-from pipeline import ROOT, cli
+from numnist.config import cli
+from pipeline import ROOT
 
 if TYPE_CHECKING:
-    from numnist.config import TrainingConfig
+    from numnist.config.schema import TrainingConfig
 
 
 def main() -> None:
     """Write reports/metrics.json, reports/tables and reports/pictures.npz."""
-    from numnist import champion, dataset, evaluation, provenance, results, sweep, tracking
+    from numnist.data import dataset
+    from numnist.evaluation import evaluate
+    from numnist.tracking import mlflow_runs, provenance, registry
+    from numnist.training import results, scheduling
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
-    [reference] = chain.from_iterable(sweep.train([note()], data, sweep.open_store(ROOT / ".cells", data)))
+    [reference] = chain.from_iterable(scheduling.train([note()], data, scheduling.open_store(ROOT / ".cells", data)))
     table = results.read_table(ROOT / "sweep.csv")
     grid, runs = cli.params().sweep, ROOT / "runs"
-    found = evaluation.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))
-    evaluation.write(found, ROOT / "reports")
-    tracker = tracking.connect(ROOT)
+    found = evaluate.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))
+    evaluate.write(found, ROOT / "reports")
+    tracker = mlflow_runs.connect(ROOT)
     weights = runs / found.metrics["winner"]["name"] / "weights.npz"
     figures = {
         "validation_accuracy": found.metrics["validation"]["accuracy"],
         "test_accuracy": found.metrics["test"]["accuracy"],
     }
-    tags = provenance.tags(ROOT) | {tracking.DATA: data.digest}
+    tags = provenance.tags(ROOT) | {mlflow_runs.DATA: data.digest}
     parent = tracker.sweep(results.sweep_key(results.keys_in(runs)))
-    champion.register(tracker, weights, figures, tags, parent)
+    registry.register(tracker, weights, figures, tags, parent)
     if parent:
         tracker.log_metrics(parent, figures)
 
 
 def note() -> "TrainingConfig":
     """Compose and check the values of the note's own network."""
-    from numnist.config import TRAINING_RANGES, parse_training
+    from numnist.config.schema import TRAINING_RANGES, parse_training
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         composed = compose("config", overrides=["+experiment=note"])

@@ -5,12 +5,13 @@ Where MNIST_MIRROR=<directory or URL> is set, that is asked first.
 
 import os
 
-from pipeline import ROOT, cli
+from numnist.config import cli
+from pipeline import ROOT
 
 
 def main() -> None:
     """Make data/raw hold the data set's files."""
-    from numnist import fetching
+    from numnist.data import fetching
 
     params = cli.params()
     raw = ROOT / "data" / "raw"

@@ -3,7 +3,7 @@
 import argparse
 import socket
 
-from numnist.errors import NumnistError
+from numnist.common.errors import NumnistError
 
 HOST = "127.0.0.1"
 

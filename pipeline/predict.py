@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numnist.errors import DataError
-from pipeline import ROOT, cli
+from numnist.common.errors import DataError
+from numnist.config import cli
+from pipeline import ROOT
 
 if TYPE_CHECKING:
     from numnist.network import Parameters
@@ -26,7 +27,7 @@ def main() -> None:
     if arguments.json:
         print_json(arguments.pictures)
         return
-    from numnist import results
+    from numnist.training import results
 
     network = results.read_weights(weights_of(arguments.run))
     if arguments.kaggle:
@@ -39,24 +40,24 @@ def main() -> None:
 
 def print_json(paths: list[Path]) -> None:
     """Print what the network would see in each picture, in the form that the model server takes."""
-    from numnist import pictures
+    from numnist.inference import digit_images
 
-    print(json.dumps({"inputs": [pictures.read(path).tolist() for path in paths]}))
+    print(json.dumps({"inputs": [digit_images.read(path).tolist() for path in paths]}))
 
 
 def weights_of(run: str) -> Path:
     """Return the weights file of the champion or of an MLflow run."""
-    from numnist import champion, tracking
+    from numnist.tracking import mlflow_runs, registry
 
-    return champion.weights_of(tracking.connect(ROOT), run)
+    return registry.weights_of(mlflow_runs.connect(ROOT), run)
 
 
 def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
     """Print the digit in a picture and the ten probabilities, or why there are none; return whether there were."""
-    from numnist import pictures, prediction
+    from numnist.inference import digit_images, prediction
 
     try:
-        pixels = pictures.read(path)
+        pixels = digit_images.read(path)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return False
@@ -69,7 +70,8 @@ def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
 
 def answer_kaggle(network: "Parameters", test: Path, submission: Path) -> None:
     """Write the digit of each row of test.csv in the form that Kaggle scores."""
-    from numnist import kaggle, prediction
+    from numnist.data import kaggle
+    from numnist.inference import prediction
 
     digits = prediction.probabilities(network, kaggle.read_test(test)).argmax(axis=1)
     kaggle.write_submission(submission, digits)

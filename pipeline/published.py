@@ -11,28 +11,32 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from numnist.config import TRAINING_RANGES, TrainingConfig, parse_training
-from pipeline import ROOT, cli
+from numnist.config import cli
+from numnist.config.schema import TRAINING_RANGES, TrainingConfig, parse_training
+from pipeline import ROOT
 
 
 def main() -> None:
     """Write the comparison."""
-    from numnist import dataset, files, published, sweep
+    from numnist.common import files
+    from numnist.data import dataset
+    from numnist.evaluation import literature
+    from numnist.training import scheduling
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
-    cells = {record.experiment: cells_of(record.experiment) for record in published.RECORDS}
+    cells = {record.experiment: cells_of(record.experiment) for record in literature.RECORDS}
     everything = list(chain.from_iterable(cells.values()))
     done = {
         one.config: one
-        for one in chain.from_iterable(sweep.train(everything, data, sweep.open_store(ROOT / ".cells", data)))
+        for one in chain.from_iterable(scheduling.train(everything, data, scheduling.open_store(ROOT / ".cells", data)))
     }
     found = {name: [done[config] for config in configs] for name, configs in cells.items()}
-    content = published.compare(found, data, lambda: dataset.load_test(processed))
+    content = literature.compare(found, data, lambda: dataset.load_test(processed))
     files.write_json(ROOT / "docs" / "published.json", content)
     readme = ROOT / "README.md"
-    files.write_text(readme, published.replace_block(readme.read_text(encoding="utf-8"), published.markdown(content)))
-    print(published.markdown(content))
+    files.write_text(readme, literature.replace_block(readme.read_text(encoding="utf-8"), literature.markdown(content)))
+    print(literature.markdown(content))
 
 
 def cells_of(experiment: str) -> Sequence[TrainingConfig]:

@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipeline import ROOT, cli
+from numnist.config import cli
+from pipeline import ROOT
 
 
 def main() -> None:
@@ -21,10 +22,14 @@ def main() -> None:
     parser.add_argument("numerics", nargs="?", choices=modes, help="how to compute (default: as the run did)")
     arguments = parser.parse_args()
 
-    from numnist import champion, dataset, experiment, numerics, replay, tracking, verification
+    from numnist import numerics
+    from numnist.data import dataset
+    from numnist.reproduce import replay, verify
+    from numnist.tracking import mlflow_runs, registry
+    from numnist.training import session
 
-    tracker = tracking.connect(ROOT)
-    recorded = champion.read_cell(tracker, arguments.run)
+    tracker = mlflow_runs.connect(ROOT)
+    recorded = registry.read_cell(tracker, arguments.run)
     mode = recorded.tags.get("numerics.mode", numerics.pinned())
     if mode != numerics.pinned() and not arguments.numerics:  # NumPy's kernels are chosen once per process
         os.execv(sys.executable, [sys.executable, "-m", "pipeline.replay", arguments.run, f"numerics={mode}"])  # noqa: S606
@@ -33,14 +38,12 @@ def main() -> None:
         artifacts = Path(directory, "artifacts")
         artifacts.mkdir()
         tracker.copy_files(recorded.run_id, artifacts)
-        found = replay.replay(recorded, artifacts, data, experiment.tags(ROOT), Path(directory))
+        found = replay.replay(recorded, artifacts, data, session.tags(ROOT), Path(directory))
     print(f"{recorded.name}, run {recorded.run_id}, commit {recorded.tags.get('git.commit', 'unknown')}")
     for name, one in found.differences.items():
-        number = (
-            "" if one.verdict == verification.SAME else f", largest relative difference {one.relative:.1e} {one.where}"
-        )
+        number = "" if one.verdict == verify.SAME else f", largest relative difference {one.relative:.1e} {one.where}"
         print(f"  {name}: {one.verdict}{number}")
-    if found.worst.verdict == verification.SAME:
+    if found.worst.verdict == verify.SAME:
         print("exact: the same bytes")
         return
     print(f"{found.worst.verdict}; what could explain it:")

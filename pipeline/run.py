@@ -12,9 +12,10 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from numnist import files
-from numnist.errors import NumnistError
-from pipeline import ROOT, cli
+from numnist.common import files
+from numnist.common.errors import NumnistError
+from numnist.config import cli
+from pipeline import ROOT
 
 SAMPLE_WORKSPACE = ROOT / ".sample"
 NOT_COPIED = {"dvc.lock", "params.yaml"}  # the workspace has its own
@@ -41,7 +42,7 @@ def main() -> None:
 
 def _data_at_hand() -> bool:
     """Whether the data set of params.yaml is there or can be fetched; where not, say so."""
-    from numnist import fetching
+    from numnist.data import fetching
 
     params = cli.params()
     if not params.source.mirrors or os.environ.get("MNIST_MIRROR"):
@@ -60,7 +61,7 @@ def _data_at_hand() -> bool:
 
 def _sample_workspace() -> Path:
     """Make or refresh the sample's workspace: this checkout's files, with data.name changed."""
-    from numnist import fetching
+    from numnist.data import fetching
 
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, check=True).stdout.decode()  # noqa: S603

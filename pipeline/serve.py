@@ -1,6 +1,7 @@
 """Serve the champion with MLflow's model server: `python -m pipeline.serve [--port 8000]`, ended by Ctrl-C."""
 
-from pipeline import ROOT, cli, local
+from numnist.config import cli
+from pipeline import ROOT, local
 
 STOP_SECONDS = 5  # that an answer under way may take after Ctrl-C
 
@@ -11,13 +12,14 @@ def main() -> None:
     with local.listen(port) as listening:  # from here on requests queue
         import uvicorn
 
-        from numnist import champion, serving, tracking
+        from numnist.inference import model_server
+        from numnist.tracking import mlflow_runs, registry
 
-        guarded = serving.app(champion.model(tracking.connect(ROOT)), [local.HOST, "localhost"])
+        guarded = model_server.app(registry.model(mlflow_runs.connect(ROOT)), [local.HOST, "localhost"])
         server = uvicorn.Server(
             uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=STOP_SECONDS, lifespan="off")
         )
-        address = f"http://{local.HOST}:{port}{serving.PATH}"
+        address = f"http://{local.HOST}:{port}{model_server.PATH}"
         print(
             f"The champion reads digits at {address} (Ctrl-C ends it). Ask it:\n\n"
             "  python -m pipeline.predict --json docs/three.png | "

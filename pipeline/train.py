@@ -12,11 +12,12 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from numnist.errors import ConfigError
-from pipeline import ROOT, cli, overrides
+from numnist.common.errors import ConfigError
+from numnist.config import cli, overrides
+from pipeline import ROOT
 
 if TYPE_CHECKING:
-    from numnist.results import Result
+    from numnist.training.results import Result
 
 OmegaConf.register_new_resolver("choices", overrides.choices)
 
@@ -24,7 +25,7 @@ OmegaConf.register_new_resolver("choices", overrides.choices)
 @hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")
 def job(config: DictConfig) -> float:
     """Train one cell; return what a search is to maximize, its validation accuracy (NaN where it diverged)."""
-    from numnist.experiment import cell_of, session
+    from numnist.training.session import cell_of, session
 
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     cell = cell_of(values)
@@ -58,9 +59,9 @@ def main() -> None:
         status = "KILLED" if killed else "FAILED"
         raise
     finally:
-        from numnist import experiment
+        from numnist.training import session
 
-        experiment.end(status)
+        session.end(status)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from numnist.errors import TrackingError
-from pipeline import ROOT, cli, local
+from numnist.common.errors import TrackingError
+from numnist.config import cli
+from pipeline import ROOT, local
 from pipeline.local import HOST
 
 START_SECONDS = 60.0
@@ -17,10 +18,10 @@ START_SECONDS = 60.0
 
 def main() -> None:
     """Serve the pages until Ctrl-C, after printing the address that shows the newest sweep's curves."""
-    from numnist import tracking
+    from numnist.tracking import mlflow_runs
 
     port = local.port("ui", "Browse the runs in MLflow.", 5000)
-    tracker = tracking.connect(ROOT)
+    tracker = mlflow_runs.connect(ROOT)
     if tracker.uri.startswith("http"):
         print(f"The runs are on a server of their own:\n\n  {tracker.uri.rstrip('/')}/{tracker.sweep_link()}\n")
         return

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from numnist.errors import DataError
-from pipeline import ROOT, cli
+from numnist.common.errors import DataError
+from numnist.config import cli
+from pipeline import ROOT
 
 if TYPE_CHECKING:
-    from numnist.verification import Finding
+    from numnist.reproduce.verify import Finding
 
 QUICK_SWEEP = {"hidden_size": [8, 12], "learning_rate": [0.1, 0.5], "iterations": [5, 20], "seed": [0, 1]}
 _OURS = ("MLFLOW_", "NUMNIST_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")  # would lead a clone out of itself
@@ -26,7 +27,7 @@ _OURS = ("MLFLOW_", "NUMNIST_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")  #
 
 def main() -> None:
     """Print a table of what is the same."""
-    from numnist import verification
+    from numnist.reproduce import verify
 
     parser = argparse.ArgumentParser("python -m pipeline.verify", description="Does a fresh clone make the same bytes?")
     parser.add_argument("--quick", action="store_true", help="two runs on the packaged sample, against each other")
@@ -37,8 +38,8 @@ def main() -> None:
     print(f"Verifying {head[:12]} in {'two fresh clones' if quick else 'a fresh clone'}", flush=True)
     with tempfile.TemporaryDirectory(prefix="numnist-verify-") as directory:
         findings = (repeat_twice if quick else repeat)(Path(directory), head)
-    print(f"\n{verification.table(findings)}\n")
-    differing = [one for one in findings if one.difference.verdict != verification.SAME]
+    print(f"\n{verify.table(findings)}\n")
+    differing = [one for one in findings if one.difference.verdict != verify.SAME]
     if differing:
         print(
             f"{len(differing)} of {len(findings)} are not the same bytes; docs/reproducibility.md says what is promised"
@@ -49,19 +50,19 @@ def main() -> None:
 
 def repeat(directory: Path, head: str) -> "list[Finding]":
     """Run the pipeline in a clone and compare it with the committed dvc.lock."""
-    from numnist import verification
+    from numnist.reproduce import verify
 
     clone = _clone(head, directory / "clone")
-    lock = clone / verification.LOCK
-    expected, written = verification.read_lock(lock), lock.read_bytes()
+    lock = clone / verify.LOCK
+    expected, written = verify.read_lock(lock), lock.read_bytes()
     _reproduce(clone)
-    findings = verification.compare(expected, verification.read_lock(lock), ROOT, clone)
+    findings = verify.compare(expected, verify.read_lock(lock), ROOT, clone)
     return [*findings, _whole_lock(lock.read_bytes() == written)]
 
 
 def repeat_twice(directory: Path, head: str) -> "list[Finding]":
     """Run the pipeline on the sample in two clones, the second on one core, and compare the two."""
-    from numnist import verification
+    from numnist.reproduce import verify
 
     clones = [_clone(head, directory / name) for name in ("one", "another path")]
     for clone, cores in zip(clones, (None, 1)):
@@ -69,13 +70,13 @@ def repeat_twice(directory: Path, head: str) -> "list[Finding]":
         params["data"]["name"], params["sweep"] = "mnist-5k", QUICK_SWEEP
         (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         _reproduce(clone, cores)
-    one, other = (clone / verification.LOCK for clone in clones)
-    findings = verification.compare(verification.read_lock(one), verification.read_lock(other), *clones)
+    one, other = (clone / verify.LOCK for clone in clones)
+    findings = verify.compare(verify.read_lock(one), verify.read_lock(other), *clones)
     return [*findings, _whole_lock(one.read_bytes() == other.read_bytes())]
 
 
 def _whole_lock(same: bool) -> "Finding":
-    from numnist.verification import DIFFERENT, LOCK, SAME, Difference, Finding
+    from numnist.reproduce.verify import DIFFERENT, LOCK, SAME, Difference, Finding
 
     where = "" if same else "beside outs it holds the hashes of code and values: was it made from this commit?"
     return Finding("all", LOCK, Difference(SAME if same else DIFFERENT, 0 if same else float("inf"), where))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numnist.dataset import Dataset, Part
+from numnist.data.dataset import Dataset, Part
 
 
 def part(images: int, seed: int = 0) -> Part:

@@ -16,12 +16,13 @@ import sys
 import time
 
 from numnist import numerics
-from pipeline import ROOT, cli
+from numnist.config import cli
+from pipeline import ROOT
 
 IMPORTED = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
-    "numnist.experiment",
+    "numnist.training.session",
     "pandas",
     "pipeline.train",
 )
@@ -29,11 +30,11 @@ IMPORTED = (
 
 def work() -> None:
     """Do what `python -m pipeline.train -m +experiment=grid` does, with checkpoints all the time."""
-    from numnist import sweep
+    from numnist.training import scheduling
     from pipeline import train
 
     sys.argv = ["pipeline.train", "-m", "+experiment=grid"]
-    sweep.CHECKPOINT_SECONDS = 0.02  # type: ignore[assignment]
+    scheduling.CHECKPOINT_SECONDS = 0.02  # type: ignore[assignment]
     cli.run(train.main)
 
 

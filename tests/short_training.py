@@ -13,12 +13,13 @@ def digest(mode: str = "portable") -> str:
 
     import digits
 
-    from numnist import numerics, training
-    from numnist.config import TrainingConfig
-    from numnist.threads import Threads
-    from numnist.training import Course
+    from numnist import numerics
+    from numnist.config.schema import TrainingConfig
+    from numnist.training import loop
+    from numnist.training.loop import Course
+    from numnist.training.threads import Threads
 
-    images = training.lay_out(digits.part(1000, 1), digits.part(100, 2))
+    images = loop.lay_out(digits.part(1000, 1), digits.part(100, 2))
     sha = hashlib.sha256()
     with Threads(2) as pool:
         first = TrainingConfig(7, 0.3, 2, 0, "uniform")
@@ -27,7 +28,7 @@ def digest(mode: str = "portable") -> str:
         for cells in ([first, replace(first, learning_rate=1.0, seed=1)], [plain], [rich]):
             courses = [Course(config) for config in cells]
             rows = numerics.ROWS_PER_NETWORK[mode]
-            *_, last = training.train_stack(courses, images, pool, rows_per_network=rows)
+            *_, last = loop.train_stack(courses, images, pool, rows_per_network=rows)
             for state in (last.state(i) for i in range(len(courses))):
                 p = state.parameters
                 for array in (p.W1, p.b1, p.W2, p.b2, state.curves):

@@ -10,7 +10,7 @@ import short_training
 from threadpoolctl import threadpool_info
 
 from numnist import numerics
-from numnist.errors import NumericsError
+from numnist.common.errors import NumericsError
 
 DATA = "350bc8d5305d45c8236a41a3e3c933c49ab14ffc350ce2c5c295752556e6b027"
 GOLDEN = "f99fbb7973aa40efeabcaf6e283d61281a5b94076acc4a814ad0159239b4e0b3"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numnist import files
-from numnist.errors import DataError, StorageError
+from numnist.common import files
+from numnist.common.errors import DataError, StorageError
 
 
 def test_sha256_is_the_published_one_of_abc(tmp_path: Path) -> None:

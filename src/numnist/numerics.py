@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from numnist.errors import NumericsError
+from numnist.common.errors import NumericsError
 
 _MODE = "NUMNIST_NUMERICS"  # which mode this process and its children are pinned to
 _KERNEL = "OPENBLAS_CORETYPE"

@@ -22,8 +22,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from numnist.config import SEED, TRAINING_RANGES, Choice, Range, check_value
-from numnist.errors import ConfigError
+from numnist.common.errors import ConfigError
+from numnist.config.schema import SEED, TRAINING_RANGES, Choice, Range, check_value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -87,7 +87,7 @@ class OptunaSweeper(Sweeper):
                 "a search needs a space: give a key an interval, a range or choices, as +experiment=search does"
             )
 
-        from numnist.experiment import session
+        from numnist.training.session import session
 
         session().begin_search({**vars_of(self), "space": sorted(texts)}, f"search of {self.trials} trials")
         returned = []
@@ -105,7 +105,7 @@ class OptunaSweeper(Sweeper):
 
     def _close(self, study: Any, returned: list[Sequence[JobReturn]], space: Mapping[str, Any]) -> None:
         """Tell which trial was best, and log it to the search's run."""
-        from numnist.experiment import session
+        from numnist.training.session import session
 
         if not any(trial.value is not None for trial in study.trials):
             print(f"none of {self.trials} trials came to an end with a finite loss; lower the learning rates searched")

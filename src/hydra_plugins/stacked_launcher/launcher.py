@@ -26,8 +26,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf._utils import get_omega_conf_dumper
 
-from numnist.config import TRAINING_RANGES, TrainingConfig
-from numnist.errors import NumnistError
+from numnist.common.errors import NumnistError
+from numnist.config.schema import TRAINING_RANGES, TrainingConfig
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ class StackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train and run the jobs; a job that fails does not stop the others."""
-        from numnist import results, sweep
-        from numnist.experiment import cell_of, session
+        from numnist.training import results, scheduling
+        from numnist.training.session import cell_of, session
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -109,7 +109,7 @@ class StackedLauncher(Launcher):
         one.begin_sweep(cells)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in sweep.train([*cells, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
+            for done in scheduling.train([*cells, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, cell in enumerate(cells) if cell in trained}
         except NumnistError:
@@ -128,7 +128,7 @@ class StackedLauncher(Launcher):
 
     def _along(self, job: DictConfig) -> list[TrainingConfig]:
         """Return the cell of the experiment that the jobs' `along` names: a stack has room for one network more."""
-        from numnist.experiment import cell_of
+        from numnist.training.session import cell_of
 
         if "along" not in job:
             return []

@@ -1,0 +1,180 @@
+"""The data set as arrays: made from the IDX files once, then loaded by every stage.
+
+The test set lies apart, beside the directory of the other two, and `load` never opens it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numnist.common.errors import DataError
+from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, write_json
+from numnist.config.schema import DataConfig
+from numnist.data import idx
+
+CLASSES = 10
+_PARTS = ("train", "validation", "test")
+_TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    "pixels": ("uint8", (None, 784)),
+    "labels": ("uint8", (None,)),
+}
+_ARRAYS = _TEST_ARRAYS | {"indices": ("int64", (None,))}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images and their digits: pixels uint8 (m, 784), labels uint8 (m,)."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What training may see. `digest` stands for the whole data set, the test part included."""
+
+    name: str
+    digest: str
+    train: Part
+    validation: Part
+
+    def trained_on(self, which: str) -> Part:
+        """Return the images that are trained on: `training`, or `all`, the validation part behind it."""
+        if which == "training":
+            return self.train
+        parts = self.train, self.validation
+        return Part(np.concatenate([one.pixels for one in parts]), np.concatenate([one.labels for one in parts]))
+
+
+def split(labels: np.ndarray, one_in: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose m // one_in of m images for validation, each class in proportion; return (train, validation).
+
+    Both are int64 indices, ascending. The choice follows PCG64's raw integers, which NumPy promises to keep, and
+    not a Generator's methods, which it does not.
+    """
+    quotas = _quotas(np.bincount(labels, minlength=CLASSES), len(labels) // one_in)
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
+    chosen = np.zeros(len(labels), bool)
+    for digit, quota in enumerate(quotas):
+        chosen[order[labels[order] == digit][:quota]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig) -> None:
+    """Turn the four IDX files into train.npz, validation.npz and dataset.json, and test.npz beside their directory."""
+    remove_partial(processed_directory)
+    train, test = _read_part(raw_directory, "train"), _read_part(raw_directory, "t10k")
+    if len(train.labels) < data.validation_one_in:
+        raise DataError(
+            f"{raw_directory}: {len(train.labels)} training images, too few to set one in "
+            f"{data.validation_one_in} apart; lower data.validation_one_in in params.yaml"
+        )
+    indices = split(train.labels, data.validation_one_in, data.split_seed)
+    parts = {
+        name: {"pixels": train.pixels[chosen], "labels": train.labels[chosen], "indices": chosen}
+        for name, chosen in zip(("train", "validation"), indices)
+    } | {"test": {"pixels": test.pixels, "labels": test.labels}}
+    for name, arrays in parts.items():
+        save_arrays(_file(processed_directory, name), arrays)
+    described = {name: _describe(arrays) for name, arrays in parts.items()}
+    digest = _digest_of(part["sha256"] for part in described.values())
+    write_json(processed_directory / "dataset.json", {"name": data.name, "digest": digest} | described)
+
+
+def load(directory: Path) -> Dataset:
+    """Load and verify the training and validation parts."""
+    name, digest, hashes = _read_description(directory / "dataset.json")
+    train = _load_part(_file(directory, "train"), _ARRAYS, hashes["train"])
+    validation = _load_part(_file(directory, "validation"), _ARRAYS, hashes["validation"])
+    return Dataset(name, digest, train, validation)
+
+
+def load_test(directory: Path) -> Part:
+    """Load and verify the test part: for the final evaluation alone."""
+    hashes = _read_description(directory / "dataset.json")[2]
+    return _load_part(_file(directory, "test"), _TEST_ARRAYS, hashes["test"])
+
+
+def _file(directory: Path, part: str) -> Path:
+    return (directory.parent if part == "test" else directory) / f"{part}.npz"
+
+
+def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
+    """Share `total` among the classes in proportion to their counts, by largest remainders; ties to the lower digit."""
+    shares = counts.astype(np.int64) * total
+    quotas: np.ndarray = shares // counts.sum()
+    remainders = shares % counts.sum()
+    quotas[np.argsort(-remainders, kind="stable")[: total - quotas.sum()]] += 1
+    return quotas
+
+
+def _read_part(directory: Path, prefix: str) -> Part:
+    images, labels = _find(directory, f"{prefix}-*images*"), _find(directory, f"{prefix}-*labels*")
+    part = Part(idx.read_images(images), idx.read_labels(labels))
+    if len(part.pixels) != len(part.labels):
+        raise DataError(
+            f"{labels}: count: expected {len(part.pixels):,}, as many labels as there are images in "
+            f"{images.name}, got {len(part.labels):,}; delete both and run `python -m pipeline.fetch`"
+        )
+    return part
+
+
+def _find(directory: Path, pattern: str) -> Path:
+    found = sorted(directory.glob(pattern))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise DataError(f"{directory}: expected one file named {pattern}, got {names}; run `python -m pipeline.fetch`")
+    return found[0]
+
+
+def _describe(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    counts = np.bincount(arrays["labels"], minlength=CLASSES)
+    return {
+        "images": len(arrays["labels"]),
+        "sha256": _hash(arrays),
+        "class_counts": {str(digit): int(count) for digit, count in enumerate(counts)},
+    }
+
+
+def _hash(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of arrays, their names, types and shapes: it does not depend on the .npz around them."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _digest_of(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _read_description(path: Path) -> tuple[str, str, dict[str, str]]:
+    """Return name, digest and each part's SHA-256."""
+    content = read_json(path)
+    try:
+        name, digest = content["name"], content["digest"]
+        hashes = {part: content[part]["sha256"] for part in _PARTS}
+        if not isinstance(name, str) or digest != _digest_of(hashes.values()):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            f"{path} is damaged: expected a name, three parts with their sha256, and the digest over "
+            "these; delete it and run `dvc repro preprocess`"
+        ) from None
+    return name, digest, hashes
+
+
+def _load_part(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]], sha256: str) -> Part:
+    arrays = load_arrays(path, expected)
+    got = _hash(arrays)
+    if got != sha256:
+        raise DataError(
+            f"{path}: SHA-256 of its arrays: expected {sha256} (dataset.json), got {got}; "
+            "delete it and run `dvc repro preprocess`"
+        )
+    return Part(arrays["pixels"], arrays["labels"])

@@ -1,0 +1,117 @@
+"""The files of Kaggle's competition digit-recognizer: train.csv and test.csv in, submission.csv out.
+
+A row is an image: its label (train.csv only), then pixel0 to pixel783, row by row, each a whole number from 0 to 255.
+"""
+
+import csv
+from pathlib import Path
+from typing import IO, NoReturn
+
+import numpy as np
+import pandas as pd
+
+from numnist.common.errors import DataError
+from numnist.common.files import write_text
+from numnist.data import idx
+from numnist.data.idx import CLASSES, PIXELS
+
+TEST_ONE_IN = 7  # the share of train.csv that becomes our test set, as MNIST's 10,000 of 70,000 are
+_COLUMNS = [f"pixel{i}" for i in range(PIXELS)]
+_LABELLED = ["label", *_COLUMNS]
+_HEADER_BYTES = 1 << 16  # the right header has under 8,000
+_ROWS = 2_000  # parsed at a time, which bounds memory
+
+
+def read_train(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read train.csv: pixels uint8 (m, 784) and labels uint8 (m,). DataError with the line for anything else."""
+    table = _read(path, _LABELLED)
+    return np.ascontiguousarray(table[:, 1:]), table[:, 0].copy()
+
+
+def read_test(path: Path) -> np.ndarray:
+    """Read test.csv: pixels uint8 (m, 784). DataError with the line for anything else."""
+    return _read(path, _COLUMNS)
+
+
+def write_submission(path: Path, digits: np.ndarray) -> None:
+    """Write what Kaggle scores: ImageId from 1, and the digit, for each row of test.csv in its order."""
+    rows = (f"{number},{digit}\n" for number, digit in enumerate(digits.tolist(), 1))
+    write_text(path, "ImageId,Label\n" + "".join(rows))
+
+
+def write_idx(directory: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
+    """Write labelled images as MNIST's four files, not gzipped: the last seventh of each class is the test set."""
+    test = np.zeros(len(labels), bool)
+    for digit in range(CLASSES):
+        own = np.flatnonzero(labels == digit)
+        test[own[len(own) - len(own) // TEST_ONE_IN :]] = True
+    idx.write_dataset(directory, pixels, labels, test)
+
+
+def _read(path: Path, columns: list[str]) -> np.ndarray:
+    """Read a table of whole numbers under exactly these columns, uint8 (rows, columns)."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            _check_header(next(csv.reader([file.readline(_HEADER_BYTES)]), []), columns, path)
+            return np.concatenate(_parts(file, columns, path))
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text; where it is a .zip or .gz, unpack it and give the .csv") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; give the path of Kaggle's .csv file") from None
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path} has a header and no images below it; download it again from Kaggle") from None
+    except (csv.Error, ValueError) as error:  # pandas: a row has more values than the one before
+        _refuse_width(path, columns, error)
+
+
+def _check_header(header: list[str], columns: list[str], path: Path) -> None:
+    if header == columns:
+        return
+    width = max(len(header), len(columns)) + 1
+    got, want = ([*names, *["nothing"] * (width - len(names))] for names in (header, columns))
+    place = next(i for i in range(width) if got[i] != want[i])
+    mistaken = {tuple(_COLUMNS): " (this is test.csv)", tuple(_LABELLED): " (this is train.csv)"}.get(tuple(header), "")
+    raise DataError(
+        f"{path}, line 1: column {place + 1} is {got[place][:40]!r}, expected {want[place]!r}{mistaken}; "
+        f"the header is {columns[0]},{columns[1]},... to {columns[-1]}"
+    )
+
+
+def _parts(file: IO[str], columns: list[str], path: Path) -> list[np.ndarray]:
+    """Parse the rows below the header piece by piece; without a header of its own, pandas takes every row as data."""
+    tables = pd.read_csv(file, header=None, chunksize=_ROWS, skip_blank_lines=False, quoting=csv.QUOTE_NONE)
+    parts, line = [], 2
+    with tables:
+        for table in tables:
+            parts.append(_checked(table, line, columns, path))
+            line += len(table)
+    return parts
+
+
+def _checked(table: pd.DataFrame, first_line: int, columns: list[str], path: Path) -> np.ndarray:
+    if table.shape[1] != len(columns):
+        raise DataError(f"{path}, line {first_line}: {table.shape[1]} values, expected {len(columns)}")
+    highest = np.array([CLASSES - 1 if name == "label" else 255 for name in columns])
+    values = table.to_numpy()
+    if values.dtype.kind not in "iu":
+        cells = table.astype(str).to_numpy(object).ravel()
+        values = pd.to_numeric(cells, errors="coerce").astype(float).reshape(table.shape)
+    bad = ~((values >= 0) & (values <= highest) & (values == np.floor(values)))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        _refuse_cell(f"{path}, line {first_line + row}, {columns[column]}", table.iat[row, column], highest[column])
+    return values.astype(np.uint8)
+
+
+def _refuse_width(path: Path, columns: list[str], error: Exception) -> NoReturn:
+    """Name the first row of another length; for want of one, say what the parser said."""
+    with path.open(encoding="utf-8-sig") as file:
+        for line, row in enumerate(file, 1):
+            if (count := row.count(",") + 1) != len(columns):
+                raise DataError(f"{path}, line {line}: {count} values, expected {len(columns)}") from None
+    raise DataError(f"{path} is no table of images ({error}); download it again from Kaggle") from None
+
+
+def _refuse_cell(place: str, value: object, highest: int) -> NoReturn:
+    got = "nothing" if pd.isna(value) else repr(str(value)[:40])
+    raise DataError(f"{place}: got {got}, expected a whole number from 0 to {highest}")

@@ -1,0 +1,221 @@
+"""The one look at the test set: for the winner's champion (`selection`) and for the note's network, the reference.
+
+All that the report shows of the test images is put aside here, so that nothing after it opens the test set.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from numnist import network
+from numnist.common import files
+from numnist.common.errors import NumericsError
+from numnist.config.schema import TrainingConfig
+from numnist.data.dataset import Dataset, Part
+from numnist.evaluation import selection, statistics
+from numnist.evaluation.selection import Grid, Standing
+from numnist.network import CLASSES, Array, Parameters
+from numnist.training.results import FINISHED, Result, read_weights
+
+MISTAKES = 20  # pictures of mistakes put aside
+UNITS = 64  # hidden units whose weights are put aside
+_IMAGES = 1_000  # images a forward pass, which bounds its memory
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network says to m images: digits, the probabilities that it gives them, and which are right, all (m,)."""
+
+    predicted: Array
+    confidence: Array
+    right: Array
+
+    @property
+    def count(self) -> int:
+        """How many are right."""
+        return int(self.right.sum())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is known of a sweep in the end: figures (JSON), tables (CSV) and arrays for pictures (.npz)."""
+
+    metrics: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    pictures: dict[str, Array]
+
+    @property
+    def champion(self) -> str:
+        """The name of the winner's cell, whose weights lie in runs/<name>/."""
+        return str(self.metrics["winner"]["name"])
+
+
+def evaluate(
+    table: pd.DataFrame, grid: Grid, runs: Path, data: Dataset, reference: Result, test: Callable[[], Part]
+) -> Evaluation:
+    """Choose the winner of a sweep on validation data, then test it and the reference.
+
+    `table` is sweep.csv, `grid` what was to be in it. `test` opens the test set: it is called once, after all else has
+    been read.
+    """
+    standings = selection.rank(table, grid)
+    winner, second = standings[0], selection.runner_up(standings)
+    if reference.status != FINISHED:
+        raise NumericsError(
+            f"the note's network {reference.config.name} {reference.status}; mend its values in conf/config.yaml"
+        )
+    champion = read_champion(runs, winner)
+    validated = answer(champion, data.validation)
+    rival = answer(read_champion(runs, second), data.validation) if second else None
+
+    part = test()
+    answers, noted = answer(champion, part), answer(reference.state.parameters, part)
+    confusion = statistics.confusion_matrix(part.labels, answers.predicted, CLASSES)
+    reliability = statistics.reliability(answers.confidence, answers.right)
+    unfinished = selection.unfinished(table, grid)
+    metrics = {
+        "dataset": {"name": data.name, "digest": data.digest},
+        "cells": _counts(table, unfinished),
+        "winner": _cell(winner.champion),
+        "validation": _spread(winner) | {"n": len(data.validation.labels)},
+        "test": _shares(answers)
+        | {
+            "expected_calibration_error": reliability.expected_calibration_error,
+            "mean_confidence": float(answers.confidence.mean(dtype=np.float64)),
+        },
+        "runner_up": _cell(second.champion) | {"validation": _spread(second)} if second else None,
+        "reference": _cell(reference.config)
+        | {"validation": {"accuracy": reference.metrics["validation_accuracy"]}, "test": _shares(noted)},
+        "mcnemar": {
+            "runner_up": _paired("validation", validated, rival) if rival else None,
+            "reference": _paired("test", answers, noted),
+        },
+    }
+    tables = {
+        "leaderboard": selection.leaderboard(standings),
+        "missing": unfinished,
+        "per_class": pd.DataFrame({"digit": range(CLASSES), **statistics.per_class(confusion)}),
+        "confusion": pd.DataFrame(confusion).rename_axis("label").reset_index(),
+        "calibration": _calibration(reliability),
+    }
+    return Evaluation(metrics, tables, _pictures(answers, part) | {"W1": _foremost_units(champion)})
+
+
+def write(evaluation: Evaluation, directory: Path) -> None:
+    """Write metrics.json, its summary for `dvc metrics show`, tables/*.csv and pictures.npz."""
+    files.remove_partial(directory)
+    files.write_json(directory / "metrics.json", evaluation.metrics)
+    files.write_json(directory / "summary.json", summary(evaluation.metrics))
+    for name, table in evaluation.tables.items():
+        files.write_text(directory / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    files.save_arrays(directory / "pictures.npz", evaluation.pictures)
+
+
+def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the few figures that tell one experiment from another, in one row."""
+    return {
+        "dataset": metrics["dataset"]["name"],
+        "winner": metrics["winner"]["name"],
+        "validation_accuracy": metrics["validation"]["accuracy"],
+        "test_accuracy": metrics["test"]["accuracy"],
+        "test_wrong": metrics["test"]["wrong"],
+        "note_accuracy": metrics["reference"]["test"]["accuracy"],
+        "diverged": metrics["cells"]["diverged"],
+    }
+
+
+def read_champion(runs: Path, standing: Standing) -> Parameters:
+    """Read the weights of a configuration's champion, a stack of one."""
+    return read_weights(runs / standing.champion.name / "weights.npz")
+
+
+def answer(parameters: Parameters, part: Part) -> Answers:
+    """Ask one network about every image of a part."""
+    predicted, confidence = [], []
+    for start in range(0, len(part.labels), _IMAGES):
+        X = part.pixels[start : start + _IMAGES].T.astype(np.float32) / 255
+        a = network.forward(parameters, X)
+        predicted.append(a.Z2[0].argmax(axis=0))
+        confidence.append(a.A2[0].max(axis=0))
+    digits = np.concatenate(predicted).astype(np.uint8)
+    return Answers(digits, np.concatenate(confidence), digits == part.labels)
+
+
+def _cell(config: TrainingConfig) -> dict[str, Any]:
+    return {"name": config.name, **asdict(config)}
+
+
+def _spread(standing: Standing) -> dict[str, Any]:
+    return {
+        "accuracy": standing.mean,
+        "lowest": standing.lowest,
+        "highest": standing.highest,
+        "seeds": len(standing.accuracies),
+    }
+
+
+def _shares(answers: Answers) -> dict[str, Any]:
+    n = len(answers.right)
+    low, high = statistics.wilson_interval(answers.count, n)
+    return {
+        "accuracy": answers.count / n,
+        "error": (n - answers.count) / n,
+        "n": n,
+        "wrong": n - answers.count,
+        "interval": {"low": low, "high": high},
+    }
+
+
+def _paired(data: str, first: Answers, second: Answers) -> dict[str, Any]:
+    result = statistics.mcnemar(first.right, second.right)
+    return {"data": data, "n": len(first.right), **asdict(result), "separable": result.separable}
+
+
+def _counts(table: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, int]:
+    states = unfinished["status"].tolist()
+    finished = int((table["status"] == FINISHED).sum())
+    return {"finished": finished} | {state: states.count(state) for state in ("diverged", "failed", "missing")}
+
+
+def _calibration(reliability: statistics.Reliability) -> pd.DataFrame:
+    columns = pd.DataFrame(
+        {
+            "confidence_above": reliability.low.round(6),
+            "confidence_up_to": reliability.high.round(6),
+            "images": reliability.count,
+            "right": reliability.right,
+            "mean_confidence": reliability.confidence,
+            "accuracy": reliability.accuracy,
+        }
+    )
+    return columns[columns["images"] > 0]
+
+
+def _pictures(answers: Answers, part: Part) -> dict[str, Array]:
+    """Pick the most confident mistakes, the worst first, and two right answers a digit, evenly through the test set."""
+    wrong = np.flatnonzero(~answers.right)
+    mistakes = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES]
+    by_digit = (np.flatnonzero(answers.right & (part.labels == digit)) for digit in range(CLASSES))
+    right = np.concatenate(
+        [found[[len(found) // 3, 2 * len(found) // 3]] for found in by_digit if len(found)] or [wrong[:0]]
+    )
+    columns = {
+        "pixels": part.pixels,
+        "labels": part.labels,
+        "predicted": answers.predicted,
+        "confidence": answers.confidence,
+        "indices": np.arange(len(part.labels)),
+    }
+    chosen = {"mistakes": mistakes, "correct": right}
+    return {f"{kind}_{name}": values[rows] for kind, rows in chosen.items() for name, values in columns.items()}
+
+
+def _foremost_units(champion: Parameters) -> Array:
+    """Return the incoming weights, (units, 784), of the hidden units with the largest outgoing weights."""
+    influence = np.square(champion.W2[0], dtype=np.float64).sum(axis=0)
+    foremost: Array = np.argsort(-influence, kind="stable")[:UNITS]
+    return np.take(champion.W1[0], foremost, axis=0)

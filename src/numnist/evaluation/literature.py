@@ -1,0 +1,88 @@
+"""Our networks beside what the literature reports for one hidden layer without distortions of the images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from numnist.common.errors import DataError
+from numnist.data.dataset import Dataset, Part
+from numnist.evaluation import evaluate
+from numnist.training.results import FINISHED, Result
+
+
+@dataclass(frozen=True)
+class Record:
+    """A published error, and the experiment in conf/experiment/ that sets ours beside it."""
+
+    experiment: str
+    source: str
+    error: float  # share of images read wrongly
+    theirs: str  # what was trained how, where ours is not the same
+    measured_on: str = "test"  # or validation
+
+
+RECORDS = (
+    Record(
+        "notebook",
+        "the widely copied notebook, 784-10-10, on its own 1,000 rows set apart of Kaggle's 42,000",
+        0.15,
+        "the same recipe, slips and all, on 41,000 of Kaggle's rows; ours on 55,000 of MNIST's, with 5,000 apart",
+        "validation",
+    ),
+    Record(
+        "sklearn_50",
+        "scikit-learn's example of MLP weights, 784-50-10",
+        0.030,
+        "ReLU, stochastic descent in batches, ten passes",
+    ),
+    Record(
+        "lecun_300", "LeCun et al. 1998, 784-300-10", 0.047, "sigmoid units, mean squared error, stochastic descent"
+    ),
+    Record(
+        "lecun_1000", "LeCun et al. 1998, 784-1000-10", 0.045, "sigmoid units, mean squared error, stochastic descent"
+    ),
+    Record("simard_800", "Simard et al. 2003, 784-800-10, cross-entropy", 0.016, "cross-entropy, stochastic descent"),
+)
+
+
+def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable[[], Part]) -> dict[str, Any]:
+    """Set the networks of each experiment, one a seed, beside its record.
+
+    `test` opens the test set, once. DataError where a network did not finish.
+    """
+    for results in found.values():
+        if bad := [one.config.name for one in results if one.status != FINISHED]:
+            raise DataError(f"{', '.join(bad)} diverged, so its experiment has no figure; lower its learning_rate")
+    parts = {"test": test(), "validation": data.validation}
+    rows = [asdict(one) | _errors(found[one.experiment], parts[one.measured_on]) for one in RECORDS]
+    return {"dataset": {"name": data.name, "digest": data.digest}, "rows": rows}
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """Write the comparison as a table."""
+    lines = ["| published | error | ours, mean of seeds | lowest to highest | theirs |", "|---|---|---|---|---|"]
+    for row in content["rows"]:
+        ours = f"**{row['mean']:.2%}** ({row['seeds']}) | {row['lowest']:.2%} to {row['highest']:.2%}"
+        lines.append(f"| {row['source']} | {row['error']:.1%} | {ours} | {row['theirs']} |")
+    return "\n".join(lines)
+
+
+def replace_block(text: str, table: str) -> str:
+    """Put a table between a document's two markers; DataError where it has none."""
+    begin, end = "<!-- published: made by `python -m pipeline.published` -->", "<!-- end of published -->"
+    before, found, rest = text.partition(begin)
+    _, also_found, after = rest.partition(end)
+    if not (found and also_found):
+        raise DataError(f"expected the lines {begin} and {end} in the document; put them back (git diff shows them)")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def _errors(results: Sequence[Result], part: Part) -> dict[str, Any]:
+    errors = np.array([1 - evaluate.answer(one.state.parameters, part).right.mean() for one in results])
+    spread = {"mean": errors.mean(), "lowest": errors.min(), "highest": errors.max()}
+    return {name: round(float(value), 6) for name, value in spread.items()} | {
+        "seeds": len(errors),
+        "n": len(part.labels),
+    }

@@ -1,0 +1,172 @@
+"""From a sweep's tables to the report's figures: what is drawn, on which scale, and with what beside it."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from numnist.evaluation.statistics import wilson_interval
+from numnist.report import svg
+from numnist.report.svg import Bar, Cell, Interval, Line
+from numnist.training.results import FINISHED
+
+Array = np.ndarray
+Grouped = dict[int, list[tuple[int, list[pd.DataFrame]]]]
+_POINTS = 200  # points drawn of a curve, at most
+_LEAST = 1e-4  # the lowest error or loss on a logarithmic scale
+_PALEST = 5  # the palest colour of a heat map stands for so many times the best error
+
+
+def axes(sweep: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return the values of each axis that a figure has, ascending."""
+    return {axis: sorted(sweep[axis].unique().tolist()) for axis in ("hidden_size", "learning_rate", "iterations")}
+
+
+def heat_scale(leaderboard: pd.DataFrame) -> tuple[float, float]:
+    """Return the accuracies, as shares, that the palest and the darkest colour of the heat maps stand for."""
+    best = max(1 - float(leaderboard["mean_validation_accuracy"].max()), _LEAST)
+    return 1 - min(_PALEST * best, 1.0), 1 - best
+
+
+def heat_maps(
+    leaderboard: pd.DataFrame, winner: Mapping[str, Any], values: Mapping[str, Sequence[Any]]
+) -> list[Markup]:
+    """Draw mean validation accuracy by hidden size and rate, a map per iteration count, all on one scale.
+
+    The scale is logarithmic in the error, so that from 8% to 4% is as far as from 4% to 2%.
+    """
+    ranked = leaderboard[leaderboard["mean_validation_accuracy"].notna()].to_dict("records")
+    means = {_place(row): row["mean_validation_accuracy"] for row in ranked}
+    palest, darkest = (math.log(1 - share) for share in heat_scale(leaderboard))
+
+    def cell(place: tuple[int, float, int]) -> Cell:
+        if place not in means:
+            return Cell("not finished", None)
+        depth = (palest - math.log(max(1 - means[place], _LEAST))) / (palest - darkest) if palest > darkest else 1
+        return Cell(f"{means[place]:.2%}", min(max(depth, 0), 1), place == _place(winner))
+
+    sizes, rates = values["hidden_size"], values["learning_rate"]
+    return [
+        svg.heat_map(
+            [[cell((size, rate, iterations)) for rate in rates] for size in sizes],
+            [f"{size:,}" for size in sizes],
+            [f"{rate:g}" for rate in rates],
+            title=f"{iterations:,} iterations",
+            row_title="hidden units",
+            column_title="learning rate",
+        )
+        for iterations in values["iterations"]
+    ]
+
+
+def longest(sweep: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> Grouped:
+    """Group by hidden size and rate the curves of the most iterations: (the rate's colour, a table a seed)."""
+    rates, finished = axes(sweep)["learning_rate"], sweep[sweep["status"] == FINISHED]
+    most = finished.groupby(["hidden_size", "learning_rate"])["iterations"].transform("max")
+    tables: dict[int, dict[int, list[pd.DataFrame]]] = {}
+    for cell in finished[finished["iterations"] == most].to_dict("records"):
+        by_colour = tables.setdefault(cell["hidden_size"], {})
+        by_colour.setdefault(rates.index(cell["learning_rate"]), []).append(curves[cell["name"]])
+    return {size: sorted(by_colour.items(), key=lambda item: item[0]) for size, by_colour in sorted(tables.items())}
+
+
+def error_curves(grouped: Grouped) -> list[Markup]:
+    """Draw the validation error over iterations, a figure per hidden size, a line per rate."""
+    lines = {
+        size: [_line(tables, lambda table: 1 - table["validation_accuracy"], colour) for colour, tables in groups]
+        for size, groups in grouped.items()
+    }
+    lowest = min(float(line.low.min()) for group in lines.values() for line in group)
+    return _small_multiples(lines, "validation error", (0.9 * max(lowest, _LEAST), 1.0), svg.percent)
+
+
+def loss_curves(grouped: Grouped) -> list[Markup]:
+    """Draw the training (dashed) and the validation loss likewise."""
+    lines = {
+        size: [_line(tables, lambda table: table["train_loss"], colour, dashed=True) for colour, tables in groups]
+        + [_line(tables, lambda table: table["validation_loss"], colour) for colour, tables in groups]
+        for size, groups in grouped.items()
+    }
+    lowest = min(float(line.low.min()) for group in lines.values() for line in group)
+    highest = max(float(line.high.max()) for group in lines.values() for line in group)
+    return _small_multiples(lines, "loss (nats per image)", (0.9 * max(lowest, _LEAST), 1.1 * highest), "{:g}".format)
+
+
+def test_intervals(metrics: Mapping[str, Any]) -> Markup:
+    """Draw the test accuracies of the winner and of the note's network with their intervals."""
+    tests = {"winner": metrics["test"], "the note's network": metrics["reference"]["test"]}
+    rows = [
+        Interval(name, test["accuracy"], (test["interval"]["low"], test["interval"]["high"]))
+        for name, test in tests.items()
+    ]
+    return svg.intervals(rows, "test accuracy with its 95% interval")
+
+
+def confusion(counts: Array) -> Markup:
+    """Draw a confusion matrix: mistakes shaded by the root of their count, right answers outlined and left pale."""
+    most = max(int((counts - np.diag(counts.diagonal())).max()), 1)
+
+    def cell(label: int, predicted: int) -> Cell:
+        count = int(counts[label, predicted])
+        hint = f"{label} read as {predicted}: {count:,}"
+        right = label == predicted
+        return Cell(str(count) if count or right else "·", 0 if right else math.sqrt(count / most), right, hint)
+
+    names = [str(digit) for digit in range(len(counts))]
+    return svg.heat_map(
+        [[cell(label, predicted) for predicted in range(len(counts))] for label in range(len(counts))],
+        names,
+        names,
+        title="",
+        row_title="the digit",
+        column_title="read as",
+        size=(34, 30),
+    )
+
+
+def calibration(table: pd.DataFrame) -> Markup:
+    """Draw accuracy by confidence, a bar a bin."""
+    return svg.reliability(
+        Bar(
+            (row["confidence_above"], row["confidence_up_to"]),
+            row["mean_confidence"],
+            row["accuracy"],
+            wilson_interval(row["right"], row["images"]),
+            row["images"],
+        )
+        for row in table.to_dict("records")
+    )
+
+
+def _place(row: Mapping[Any, Any]) -> tuple[int, float, int]:
+    return row["hidden_size"], row["learning_rate"], row["iterations"]
+
+
+def _small_multiples(
+    lines: Mapping[int, Iterable[Line]], title: str, y_range: tuple[float, float], label: Callable[[float], str]
+) -> list[Markup]:
+    return [
+        svg.curves(
+            list(group),
+            title=f"{size:,} hidden units",
+            x_title="iterations",
+            y_title=title,
+            y_range=y_range,
+            label=label,
+        )
+        for size, group in lines.items()
+    ]
+
+
+def _line(
+    tables: list[pd.DataFrame], values: Callable[[pd.DataFrame], pd.Series], colour: int, *, dashed: bool = False
+) -> Line:
+    """Take mean, lowest and highest over seeds, at as many iterations as can be told apart."""
+    seeds = np.stack([values(table).to_numpy(np.float64) for table in tables])
+    last = seeds.shape[1] - 1
+    kept = np.unique(np.append(np.arange(0, last, -(-last // _POINTS)), last))
+    iterations, seeds = tables[0]["iteration"].to_numpy()[kept], seeds[:, kept]
+    return Line(iterations, seeds.mean(axis=0), seeds.min(axis=0), seeds.max(axis=0), colour, dashed)

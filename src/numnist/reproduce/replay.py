@@ -1,0 +1,72 @@
+"""A tracked cell trained again, from what MLflow keeps of it, and compared with what it left there."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from numnist import numerics
+from numnist.common.errors import DataError
+from numnist.config.schema import TRAINING_RANGES, Range, TrainingConfig, parse_training
+from numnist.data.dataset import Dataset
+from numnist.reproduce import verify
+from numnist.reproduce.verify import SAME, Difference
+from numnist.tracking.mlflow_runs import CODE, Recorded
+from numnist.training import results, scheduling
+
+_FILES = ("weights.npz", "curves.csv")  # no weights of a cell that diverged
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How far each file is from the recorded one, and what could explain it."""
+
+    differences: Mapping[str, Difference]
+    causes: list[str]
+
+    @property
+    def worst(self) -> Difference:
+        """What differs most."""
+        return max(self.differences.values(), key=lambda one: (one.verdict != SAME, one.relative))
+
+
+def replay(recorded: Recorded, artifacts: Path, data: Dataset, here: Mapping[str, str], scratch: Path) -> Replay:
+    """Train a recorded cell from nothing, in an empty directory, and compare it with its run's artifacts.
+
+    `here` are the tags that this process would give a run.
+    """
+    config = config_of(recorded)
+    [result] = chain.from_iterable(scheduling.train([config], data, scheduling.open_store(scratch / "cells", data)))
+    identity = {"name": data.name, "digest": data.digest}
+    results.write_run(scratch / "run", result, identity, numerics.fingerprint())
+    names = [name for name in _FILES if (artifacts / name).exists() or (scratch / "run" / name).exists()]
+    compared = {name: verify.compare_paths(artifacts / name, scratch / "run" / name) for name in names}
+    return Replay(compared, list(_causes(recorded, data, here)))
+
+
+def config_of(recorded: Recorded) -> TrainingConfig:
+    """Read the configuration from a run's parameters."""
+    try:
+        values = {
+            name: allowed.type(recorded.params[name]) if isinstance(allowed, Range) else recorded.params[name]
+            for name, allowed in TRAINING_RANGES.items()
+        }
+    except (KeyError, ValueError) as error:
+        raise DataError(f"the run {recorded.run_id} has no complete parameters ({error}); replay another") from None
+    return parse_training(values, f"the run {recorded.run_id}")
+
+
+def _causes(recorded: Recorded, data: Dataset, here: Mapping[str, str]) -> Iterator[str]:
+    """Say in what the recorded training and this one were not alike."""
+    if recorded.data_digest != data.digest:
+        yield f"other data: digest {recorded.data_digest or 'unknown'} then, {data.digest} ({data.name}) now"
+    names = {CODE: "other training code", "git.commit": "other commit", "requirements.sha256": "other packages"}
+    names |= {name: f"other arithmetic, {name}" for name in here if name.startswith("numerics.")}
+    for name, words in names.items():
+        then, now = recorded.tags.get(name, "unknown"), here.get(name, "unknown")
+        if then != now:
+            yield f"{words}: {then} then, {now} now"
+    if recorded.tags.get("git.dirty") == "true":
+        yield "uncommitted changes then: provenance.diff among the artifacts of the run, or of its sweep, has them"
+    if here.get("git.dirty") == "true":
+        yield "uncommitted changes now: `git diff HEAD` shows them"

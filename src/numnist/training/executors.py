@@ -1,0 +1,268 @@
+"""Where stacks are trained: the executors that the configuration group `executor` names, each an engine that exists."""
+
+import contextlib
+import importlib
+import logging
+import multiprocessing
+import os
+import re
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numnist import numerics
+from numnist.common.errors import ConfigError, ExecutorError
+from numnist.config import schema
+from numnist.config.schema import Choice, Range
+from numnist.data.dataset import Dataset
+from numnist.training import stacks
+from numnist.training.scheduling import Engine
+
+_SOURCE = "the composed configuration"
+_WORKERS, _THREADS = Range(int, 1, 10_000), Range(int, 1, 1_024)
+
+
+class _Address:
+    """Where a Dask scheduler listens."""
+
+    def __str__(self) -> str:
+        return "tcp://host:port, or tls://host:port"
+
+    def check(self, value: Any) -> str:
+        """Return the address, or raise ValueError."""
+        if not re.fullmatch(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}", str(value)):
+            raise ValueError
+        return str(value)
+
+
+class _Parameters:
+    """Any mapping: submitit itself says which keys it does not know."""
+
+    def __str__(self) -> str:
+        return "a mapping of submitit's parameters"
+
+    def check(self, value: Any) -> dict[str, Any]:
+        """Return the mapping, or raise ValueError."""
+        if not isinstance(value, Mapping):
+            raise ValueError
+        return dict(value)
+
+
+@dataclass(frozen=True)
+class Local:
+    """In this process."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Processes:
+    """On this machine."""
+
+    name: str
+    workers: int = field(metadata={"allowed": Range(int, 0, 10_000)})
+    threads: int = field(metadata={"allowed": _THREADS})
+
+
+@dataclass(frozen=True)
+class Dask:
+    """On the workers of a Dask scheduler."""
+
+    name: str
+    address: str = field(metadata={"allowed": _Address()})
+    workers: int = field(metadata={"allowed": _WORKERS})
+    threads: int = field(metadata={"allowed": _THREADS})
+    seconds: int = field(metadata={"allowed": Range(int, 1, 86_400)})
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """In jobs of Slurm's."""
+
+    name: str
+    cluster: str = field(metadata={"allowed": Choice(("slurm", "local"))})
+    workers: int = field(metadata={"allowed": _WORKERS})
+    threads: int = field(metadata={"allowed": _THREADS})
+    minutes: int = field(metadata={"allowed": Range(int, 1, 100_000)})
+    folder: str
+    parameters: Mapping[str, Any] = field(metadata={"allowed": _Parameters()})
+
+
+Settings = Local | Processes | Dask | Slurm
+_SETTINGS: dict[Any, type] = {"local": Local, "processes": Processes, "dask": Dask, "slurm": Slurm}
+
+
+def parse(values: Mapping[str, Any]) -> Settings:
+    """Check the values of the group `executor`."""
+    if (name := values.get("name")) not in _SETTINGS:
+        raise ConfigError(f"{_SOURCE}: executor.name is {name!r}; allowed: one of {', '.join(_SETTINGS)}")
+    return schema.parse(_SETTINGS[name], values, _SOURCE, "executor.")
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, data: Dataset, directory: Path) -> Iterator[Engine | None]:
+    """Reach the workers, and see that they compute as this process does; None where that is this process alone.
+
+    `directory` holds the data set for workers that see this machine's files. Dask's are sent it, once each.
+    """
+    if isinstance(settings, Local):
+        yield None
+    elif isinstance(settings, Processes):
+        workers = settings.workers or max(1, numerics.cores() // settings.threads)
+        with _processes(workers) as pool:
+            yield Engine(pool, workers, settings.threads, directory)
+    elif isinstance(settings, Dask):
+        with _dask(settings, data) as engine:
+            yield engine
+    else:
+        jobs = _slurm(settings)
+        try:
+            yield Engine(jobs, settings.workers, settings.threads, directory)
+        finally:
+            jobs.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    """Start processes that end with the block, and with this process, however it ends."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():  # one that is amid a stack would finish it for nobody
+            process.terminate()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does, which after SIGKILL nothing else would see to."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _dask(settings: Dask, data: Dataset) -> Iterator[Engine]:
+    """Connect to a scheduler, ask every worker what it computes with, and send each the data set."""
+    distributed = _package("distributed", "dask")
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # what matters comes back as an exception
+    try:
+        client = distributed.Client(settings.address, timeout=settings.seconds, set_as_default=False)
+    except OSError as error:
+        raise ExecutorError(
+            f"executor.address: no Dask scheduler answers at {settings.address} within {settings.seconds} s ({error}); "
+            "start one with `python -m pipeline.dask scheduler`, or give executor.address=tcp://host:port"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(settings.workers, timeout=settings.seconds)
+        except TimeoutError:
+            raise ExecutorError(
+                f"the Dask scheduler at {settings.address}: workers: expected {settings.workers} within "
+                f"{settings.seconds} s, got {_count(client)}; start them with `python -m pipeline.dask worker "
+                f"{settings.address}`, or give executor.workers fewer"
+            ) from None
+        _check_workers(client)
+        sent = client.scatter(data, broadcast=True, hash=False)
+        executor = client.get_executor(pure=False)
+        try:
+            yield Engine(executor, _count(client), settings.threads, sent)
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _check_workers(client: Any) -> None:
+    """Refuse by name what would compute otherwise than this process, or cannot read what is sent to it."""
+    try:
+        client.run_on_scheduler(stacks.identity_here, numerics.pinned())
+    except Exception as error:
+        raise ExecutorError(
+            f"the Dask scheduler {client.scheduler.address} cannot run this checkout's code ({error!r}); start it with "
+            "`python -m pipeline.dask scheduler`"
+        ) from None
+    here = stacks.identity_here(numerics.pinned())
+    found = client.run(stacks.identity_here, numerics.pinned(), on_error="return")
+    told = {
+        worker: str(there) if isinstance(there, Exception) else stacks.differences(here, there)
+        for worker, there in sorted(found.items())
+    }
+    if refused := [f"  {worker}: {why}" for worker, why in told.items() if why]:
+        raise ExecutorError(
+            f"{len(refused)} of {len(found)} workers do not compute as this process does:\n" + "\n".join(refused) + "\n"
+            "Bring them to the same commit and packages, start each with `python -m pipeline.dask worker`, or end it"
+        )
+
+
+def _count(client: Any) -> int:
+    """How many stacks the workers train at once."""
+    return sum(client.nthreads().values())
+
+
+class _Jobs(ThreadPoolExecutor):
+    """submitit's jobs as futures: each thread hands one over and waits for its result."""
+
+    def __init__(self, submitit: Any, workers: int) -> None:
+        super().__init__(workers)
+        self._submitit, self._open, self._lock = submitit, set[Any](), threading.Lock()
+
+    def submit(self, task: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
+        """Hand a task over as soon as fewer jobs are open than there may be."""
+        return super().submit(self._result, task, *arguments, **named)
+
+    def _result(self, task: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        with self._lock:
+            job = self._submitit.submit(task, *arguments, **named)
+            self._open.add(job)
+        try:
+            return job.result()
+        finally:
+            self._open.discard(job)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the jobs that are open, if what waits is to be cancelled."""
+        if cancel_futures:
+            super().shutdown(wait=False, cancel_futures=True)
+            with self._lock:
+                for job in self._open:
+                    job.cancel(check=False)
+        super().shutdown(wait=wait)
+
+
+def _slurm(settings: Slurm) -> _Jobs:
+    """Let submitit hand over jobs that import this code with this process's arithmetic."""
+    submitit = _package("submitit", "slurm")
+    logging.getLogger("submitit").setLevel(logging.ERROR)
+    source = str(Path(stacks.__file__).parent.parent.parent)
+    exports = numerics.pins() | {"PYTHONPATH": source}
+    try:
+        executor = submitit.AutoExecutor(settings.folder, cluster=settings.cluster, slurm_max_num_timeout=0)
+        executor.update_parameters(
+            name="numnist",
+            timeout_min=settings.minutes,
+            slurm_cpus_per_task=settings.threads,
+            **{f"{settings.cluster}_setup": [f"export {name}={shlex.quote(it)}" for name, it in exports.items()]},
+            **settings.parameters,
+        )
+    except Exception as error:
+        raise ExecutorError(f"executor: submitit refuses cluster {settings.cluster!r}: {error}") from None
+    return _Jobs(executor, settings.workers)
+
+
+def _package(name: str, extra: str) -> Any:
+    """Import what an executor needs."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise ExecutorError(
+            f"executor={extra} needs the package {name}; run `pip install -e '.[{extra}]'`, or `make test` once, which "
+            "installs it"
+        ) from None

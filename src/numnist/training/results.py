@@ -1,0 +1,114 @@
+"""What a trained cell leaves behind: its result, the directory under runs/ that holds it, and the sweep's table."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numnist.common import files
+from numnist.common.errors import DataError
+from numnist.config.schema import TrainingConfig
+from numnist.network import CLASSES, PIXELS, Parameters
+from numnist.training.loop import CURVES, TRAIN_CURVES, State
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINISHED, DIVERGED = "finished", "diverged"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cell that is done: trained for all its iterations, or until its loss was no longer a finite number."""
+
+    config: TrainingConfig
+    key: str  # of the cell, see `cells`
+    state: State
+
+    @property
+    def status(self) -> str:
+        """Whether it was trained to the end."""
+        return DIVERGED if self.state.diverged else FINISHED
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each curve; empty where diverged."""
+        return {} if self.state.diverged else {name: float(curve[-1]) for name, curve in self.curves.items()}
+
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Each curve by its name, float64 (iterations + 1,); those of validation only where it was set apart."""
+        told = CURVES if self.config.train_on == "training" else TRAIN_CURVES
+        return {name: self.state.curves[:, CURVES.index(name)] for name in told}
+
+
+def write_run(directory: Path, result: Result, dataset: Mapping[str, str], fingerprint: Mapping[str, Any]) -> None:
+    """Write weights.npz (none where diverged), curves.csv and result.json, the last one last."""
+    files.remove_partial(directory)  # of a process that was killed here
+    if not result.state.diverged:
+        files.save_arrays(directory / "weights.npz", arrays_of(result.state.parameters))
+    lines = [",".join(("iteration", *result.curves))]
+    rows = zip(*(curve.tolist() for curve in result.curves.values()))
+    lines += [",".join((str(k), *map(repr, row))) for k, row in enumerate(rows)]
+    files.write_text(directory / "curves.csv", "\n".join(lines) + "\n")
+    content = {
+        "name": result.config.name,
+        "config": asdict(result.config),
+        "key": result.key,
+        "status": result.status,
+        "iteration": result.state.iteration,
+        "dataset": dict(dataset),
+        "numerics": dict(fingerprint),
+        "metrics": result.metrics,
+    }
+    files.write_json(directory / "result.json", content)
+
+
+def arrays_of(p: Parameters) -> dict[str, np.ndarray]:
+    """Return one network's arrays as they are stored: without the stack's axis."""
+    return {"W1": p.W1[0], "b1": p.b1[0], "W2": p.W2[0], "b2": p.b2[0]}
+
+
+def read_weights(path: Path) -> Parameters:
+    """Read one network's weights, a stack of one; anything else is a DataError."""
+    expected = {"W1": (None, PIXELS), "b1": (None, 1), "W2": (CLASSES, None), "b2": (CLASSES, 1)}
+    arrays = files.load_arrays(path, {name: ("float32", shape) for name, shape in expected.items()})
+    if not len(arrays["W1"]) == len(arrays["b1"]) == arrays["W2"].shape[1]:
+        raise DataError(f"{path}: W1, b1 and W2 disagree about the number of hidden units")
+    return Parameters(*(arrays[name][np.newaxis] for name in expected))
+
+
+def sweep_key(keys: Iterable[str]) -> str:
+    """Return the key of a sweep: the hash of its cells' keys, in whatever order."""
+    return hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:32]
+
+
+def keys_in(runs: Path) -> list[str]:
+    """Return the keys of the cells whose directories lie below a directory."""
+    return [files.read_json(found)["key"] for found in runs.glob("*/result.json")]
+
+
+def write_table(path: Path, runs: Path) -> None:
+    """Gather every result.json below a directory into one CSV, in the order of hidden size, rate, iterations, seed."""
+    import pandas as pd
+
+    rows = [files.read_json(found) for found in sorted(runs.glob("*/result.json"))]
+    axes = list(TrainingConfig.__dataclass_fields__)
+    frame = pd.DataFrame(
+        [{"name": row["name"], **row["config"], "status": row["status"], **row["metrics"]} for row in rows],
+        columns=["name", *axes, "status", *CURVES],
+    )
+    files.write_text(path, frame.sort_values(axes).to_csv(index=False, lineterminator="\n"))
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read the sweep's table; one row a cell, metrics NaN where it diverged."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable table ({error}); run `dvc repro` to make it") from None

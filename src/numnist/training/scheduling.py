@@ -1,0 +1,191 @@
+"""Training cells: what is in the store is taken from it, the rest is trained in stacks, shorter cells as waypoints."""
+
+import functools
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numnist import numerics
+from numnist.common import progress
+from numnist.common.errors import ExecutorError
+from numnist.common.progress import Report
+from numnist.config.schema import TrainingConfig
+from numnist.data.dataset import Dataset
+from numnist.training import stacks
+from numnist.training.checkpoints import Store
+from numnist.training.loop import Course, Images, State
+from numnist.training.results import Result
+from numnist.training.stacks import Plan, Trained
+from numnist.training.threads import Threads
+
+STACK_ROWS = 384  # hidden units trained together at most: beyond, they cost memory and time
+BATCH_STACK_ROWS = 16_384  # the same in batches, where each thread needs a network of its own
+STACKS_PER_WORKER = 2  # at least, so that workers end at about the same time; more would make stacks small and slow
+CHECKPOINT_SECONDS = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Workers elsewhere, and what each of them needs."""
+
+    executor: Executor
+    workers: int  # stacks that are trained at once
+    threads: int  # cores that each of them uses
+    data: Any  # what a worker takes for the data set: itself, where it lies, or what the executor turns into it
+
+
+def open_store(directory: Path, data: Dataset) -> Store:
+    """Open the store of cells for a data set, as this process computes."""
+    return Store(directory, data.digest, numerics.fingerprint())
+
+
+def train(
+    configs: Sequence[TrainingConfig],
+    data: Dataset,
+    store: Store,
+    *,
+    threads: int | None = None,
+    engine: Engine | None = None,
+) -> Iterator[list[Result]]:
+    """Train what the store does not hold, and yield the results of the given cells a stack at a time.
+
+    In this process, every state that a cell asks for is stored as soon as it is reached, and all that is under way
+    every CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits. An engine's workers
+    return whole stacks, which are stored as they come.
+    """
+    stored = _stored(configs, store)
+    yield stored
+    if missing := _besides(configs, stored):
+        with store.locked():
+            yield from _train_missing(missing, data, store, threads, engine)
+
+
+def _train_missing(
+    configs: Sequence[TrainingConfig], data: Dataset, store: Store, threads: int | None, engine: Engine | None
+) -> Iterator[list[Result]]:
+    """Train cells in stacks, but for those that another process has trained while this one waited."""
+    stored = _stored(configs, store)
+    yield stored
+    plans = plan(_besides(configs, stored), store, engine.workers if engine else 1)
+    if not plans:
+        return
+    with progress.bar("training", sum(one.work for one in plans)) as report:
+        if engine:
+            yield from _train_elsewhere(plans, data, store, engine, report)
+            return
+        laid_out = functools.cache(lambda train_on: stacks.lay_out(data, train_on))
+        with Threads(threads or numerics.cores()) as pool:
+            for number, one in enumerate(plans, 1):
+                yield list(
+                    _train_here(one, laid_out(one.train_on), pool, store, report, f"stack {number} of {len(plans)}")
+                )
+
+
+def _stored(configs: Sequence[TrainingConfig], store: Store) -> list[Result]:
+    """Return the results of those cells that are in the store."""
+    found = ((config, store.finished(config)) for config in dict.fromkeys(configs))
+    return [Result(config, store.key(config), state) for config, state in found if state]
+
+
+def _besides(configs: Sequence[TrainingConfig], results: Sequence[Result]) -> list[TrainingConfig]:
+    """Return the cells that have no result, each once."""
+    done = {result.config for result in results}
+    return [config for config in dict.fromkeys(configs) if config not in done]
+
+
+def plan(configs: Iterable[TrainingConfig], store: Store, workers: int = 1) -> list[Plan]:
+    """Cut cells into stacks: of one hidden size and starting point, and of at most STACK_ROWS hidden units.
+
+    Several workers get STACKS_PER_WORKER stacks each at least, where there are so many networks, and the largest first.
+    How cells are cut changes no bit of them.
+    """
+    trajectories: dict[TrainingConfig, list[TrainingConfig]] = {}
+    for config in configs:
+        trajectories.setdefault(config.trajectory, []).append(config)
+    alike: dict[tuple[Any, ...], list[Plan]] = {}
+    for cells in trajectories.values():
+        longest = max(cells, key=lambda config: config.iterations)
+        course = Course(longest, store.nearest(min(cells, key=lambda config: config.iterations)))
+        alike.setdefault((*longest.company, course.iteration), []).append(Plan([course], cells))
+    total = sum(one.work for members in alike.values() for one in members)
+    share = total / (workers * STACKS_PER_WORKER) if workers > 1 else math.inf
+    plans = []
+    for (hidden, batch_size, *_), members in sorted(alike.items()):
+        most = max(1, (BATCH_STACK_ROWS if batch_size else STACK_ROWS) // hidden)
+        parts = max(math.ceil(len(members) / most), math.ceil(sum(one.work for one in members) / share))
+        parts = min(parts, len(members))
+        plans += [_joined(members[first::parts]) for first in range(parts)]
+    return sorted(plans, key=lambda one: -one.work) if workers > 1 else plans
+
+
+def _joined(members: Sequence[Plan]) -> Plan:
+    """Put plans of one hidden size and starting point together."""
+    return Plan([course for one in members for course in one.courses], [cell for one in members for cell in one.cells])
+
+
+def _train_elsewhere(
+    plans: Sequence[Plan], data: Dataset, store: Store, engine: Engine, report: Report
+) -> Iterator[list[Result]]:
+    """Hand all stacks to the workers, and store and yield each as it comes back.
+
+    A stack that fails is told at once, and raised when all others are through; lost workers are an ExecutorError.
+    """
+    identity = stacks.identity_here(numerics.pinned()) | {"data": data.digest}
+    futures: dict[Future[list[Trained]], Plan] = {}
+    failed: list[Exception] = []
+    try:
+        for one in plans:
+            futures[engine.executor.submit(stacks.train, one, engine.data, identity, engine.threads)] = one
+        for number, future in enumerate(as_completed(futures), 1):
+            one = futures.pop(future)
+            try:
+                trained = future.result()
+            except ExecutorError:
+                raise
+            except BrokenProcessPool:
+                raise ExecutorError(
+                    "a worker process ended by itself: killed, or out of memory (then give executor.workers fewer). "
+                    "What is finished is kept; the same command trains the rest"
+                ) from None
+            except Exception as error:
+                log.exception("a stack failed: %s", ", ".join(cell.name for cell in one.cells))
+                failed.append(error)
+                continue
+            report(one.work, f"stack {number} of {len(plans)}, {engine.workers} workers")
+            yield [_kept(cell, state, store) for cell, state in trained]
+            store.remove_checkpoints(course.config for course in one.courses)
+    finally:
+        for future in futures:
+            future.cancel()
+    if failed:
+        raise ExceptionGroup(f"{len(failed)} of {len(plans)} stacks failed", failed)
+
+
+def _train_here(one: Plan, images: Images, pool: Threads, store: Store, report: Report, words: str) -> Iterator[Result]:
+    """Train one stack in this process, store what it passes through, and yield the cells that are done."""
+    saved = started = time.monotonic()
+    first = one.courses[0].iteration
+    for stack, done in stacks.descend(one, images, pool):
+        for cell, state in done:
+            yield _kept(cell, state, store)
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            for i in stack.unfinished():
+                store.save_checkpoint(stack.configs[i], stack.state(i))
+            saved = time.monotonic()
+        pace = (stack.iteration - first + 1) / max(time.monotonic() - started, 1e-9)
+        report(sum(config.hidden_size for config in stack.configs), f"{words}, {pace:.1f} iterations/s")
+    store.remove_checkpoints(course.config for course in one.courses)
+
+
+def _kept(cell: TrainingConfig, state: State, store: Store) -> Result:
+    """Store a cell that is done."""
+    store.save(cell, state)
+    return Result(cell, store.key(cell), state)

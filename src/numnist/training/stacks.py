@@ -1,0 +1,114 @@
+"""Training one stack as a pure function: courses, data and numerics in; the state of every cell on the way out.
+
+It keeps no store, logs no run and reads no configuration, so a process anywhere can do it: whoever asked compares
+`identity`, so that the bits are those of this machine.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from numnist import numerics
+from numnist.common.errors import ExecutorError
+from numnist.config.schema import TrainingConfig
+from numnist.data import dataset
+from numnist.data.dataset import Dataset
+from numnist.training import loop
+from numnist.training.checkpoints import code_digest
+from numnist.training.loop import Course, Images, Stack, State
+from numnist.training.threads import Threads
+
+Trained = tuple[TrainingConfig, State]  # a cell that is done, and the state that it ended in
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stack that is to be trained, and the cells that lie on the way."""
+
+    courses: Sequence[Course]
+    cells: Sequence[TrainingConfig]
+
+    @property
+    def train_on(self) -> str:
+        """Which images its networks are trained on."""
+        return self.courses[0].config.train_on
+
+    @property
+    def work(self) -> float:
+        """How much there is to do, in hidden units times iterations."""
+        return sum(
+            course.config.hidden_size * (course.config.iterations - course.iteration + 1) for course in self.courses
+        )
+
+
+def lay_out(data: Dataset, train_on: str) -> Images:
+    """Lay out the images that training sees."""
+    return loop.lay_out(data.trained_on(train_on), data.validation)
+
+
+def descend(plan: Plan, images: Images, pool: Threads) -> Iterator[tuple[Stack, list[Trained]]]:
+    """Train a stack, and yield it after every iteration with the cells that are done by it."""
+    wanted: dict[TrainingConfig, list[TrainingConfig]] = {}
+    for cell in plan.cells:
+        wanted.setdefault(cell.trajectory, []).append(cell)
+    rows = numerics.ROWS_PER_NETWORK[numerics.pinned()]
+    for stack in loop.train_stack(plan.courses, images, pool, rows_per_network=rows):
+        done: list[Trained] = []
+        for i, config in enumerate(stack.configs):
+            cells = [
+                cell
+                for cell in wanted[config.trajectory]
+                if cell.iterations == stack.iteration or (stack.diverged(i) and cell.iterations > stack.iteration)
+            ]
+            if cells:
+                state = stack.state(i)
+                done += [(cell, state) for cell in cells]
+        yield stack, done
+
+
+def train(plan: Plan, data: Dataset | Path, identity: Mapping[str, str], threads: int) -> list[Trained]:
+    """Train a stack to its end in this process, on a data set or the directory that holds it.
+
+    `identity` is what the process that asks computes with; where this one's is another, an ExecutorError says how.
+    """
+    if told := differences(identity, identity_here(identity["mode"])):
+        raise ExecutorError(f"the worker {socket.gethostname()}, process {os.getpid()}, is refused: {told}")
+    images = _images(data, identity["data"], plan.train_on)
+    with Threads(threads) as pool:
+        return [one for _, done in descend(plan, images, pool) for one in done]
+
+
+def identity_here(mode: str) -> dict[str, str]:
+    """Return all that the bits of a training depend on in this process; NumericsError where it cannot have the mode."""
+    numerics.pin(mode)  # which looks at the CPU, and refuses where NumPy was imported otherwise
+    arithmetic = {name: str(value) for name, value in numerics.fingerprint().items()}
+    return {"code": code_digest(), "python": ".".join(map(str, sys.version_info[:2])), **arithmetic}
+
+
+def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
+    """Say in what a worker's identity differs from this process's; nothing where it does not."""
+    return "; ".join(
+        f"{name} is {there[name]} there and {here[name]} here" for name in there if there[name] != here[name]
+    )
+
+
+_kept: dict[tuple[str, str], Images] = {}  # what this process trained on last, by digest and part
+
+
+def _images(data: Dataset | Path, digest: str, train_on: str) -> Images:
+    """Return a data set laid out; this process keeps the last one."""
+    images = _kept.get((digest, train_on))
+    if images is None:
+        found = dataset.load(data) if isinstance(data, Path) else data
+        if found.digest != digest:
+            where = f"{data}: " if isinstance(data, Path) else ""
+            raise ExecutorError(
+                f"{where}expected the data set of digest {digest}, got digest {found.digest}; start the sweep again"
+            )
+        images = lay_out(found, train_on)
+        _kept.clear()
+        _kept[digest, train_on] = images
+    return images

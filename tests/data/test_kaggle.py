@@ -1,0 +1,145 @@
+"""Kaggle's tables in and out."""
+
+import numpy as np
+import pytest
+
+from numnist.common.errors import DataError
+from numnist.data import idx, kaggle
+
+PIXELS = [f"pixel{i}" for i in range(784)]
+
+
+def table(path, columns, rows):
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in [columns, *rows]))
+    return path
+
+
+def images(count):
+    return np.random.default_rng(0).integers(0, 256, (count, 784), dtype=np.uint8)
+
+
+def labelled(path, labels, pixels):
+    return table(path, ["label", *PIXELS], np.column_stack([labels, pixels]).tolist())
+
+
+def with_cell(value, label=3):
+    return [[label, *[0] * 784], [label, *[0] * 10, value, *[0] * 773]]
+
+
+def test_train_csv_is_read_as_pixels_and_labels(tmp_path):
+    pixels, labels = images(12), np.arange(12) % 10
+    read = kaggle.read_train(labelled(tmp_path / "train.csv", labels, pixels))
+    assert [array.dtype for array in read] == [np.uint8, np.uint8]
+    np.testing.assert_array_equal(read[0], pixels)
+    np.testing.assert_array_equal(read[1], labels)
+
+
+def test_test_csv_is_read_as_pixels(tmp_path):
+    pixels = images(3)
+    np.testing.assert_array_equal(kaggle.read_test(table(tmp_path / "test.csv", PIXELS, pixels.tolist())), pixels)
+
+
+def test_a_table_longer_than_a_piece_is_read_whole_and_its_lines_are_counted_through(tmp_path, monkeypatch):
+    monkeypatch.setattr(kaggle, "_ROWS", 4)
+    pixels = images(10).astype(int)
+    np.testing.assert_array_equal(kaggle.read_test(table(tmp_path / "test.csv", PIXELS, pixels.tolist())), pixels)
+    pixels[8, 5] = 256
+    with pytest.raises(DataError, match="line 10, pixel5: got '256'"):
+        kaggle.read_test(table(tmp_path / "test.csv", PIXELS, pixels.tolist()))
+
+
+def test_line_ends_of_windows_and_a_byte_order_mark_do_not_matter(tmp_path):
+    path = table(tmp_path / "test.csv", PIXELS, images(2).tolist())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    np.testing.assert_array_equal(kaggle.read_test(path), images(2))
+
+
+@pytest.mark.parametrize("value", ["256", "-1", "1.5", "nan", "inf", "x", "", "True", "9" * 30, "0x1F"])
+def test_a_pixel_that_is_no_number_from_0_to_255_is_refused_with_its_line(value, tmp_path):
+    path = table(tmp_path / "train.csv", ["label", *PIXELS], with_cell(value))
+    with pytest.raises(DataError, match=r"train\.csv, line 3, pixel10: got .*expected a whole number from 0 to 255"):
+        kaggle.read_train(path)
+
+
+def test_a_label_above_9_is_refused_with_its_line(tmp_path):
+    path = table(tmp_path / "train.csv", ["label", *PIXELS], with_cell(0, label=10))
+    with pytest.raises(DataError, match=r"line 2, label: got '10', expected a whole number from 0 to 9"):
+        kaggle.read_train(path)
+
+
+@pytest.mark.parametrize("line", [2, 3, 4])
+def test_a_row_with_a_value_too_many_is_refused_with_its_line(line, tmp_path):
+    rows = [[0] * 784 for _ in range(3)]
+    rows[line - 2].append(0)
+    with pytest.raises(DataError, match=f"line {line}: 785 values, expected 784"):
+        kaggle.read_test(table(tmp_path / "test.csv", PIXELS, rows))
+
+
+@pytest.mark.parametrize(("line", "found"), [(2, "3 values, expected 784"), (3, "pixel3: got nothing|3 values")])
+def test_a_row_cut_short_is_refused_with_its_line(line, found, tmp_path):
+    rows = [[0] * 784 for _ in range(2)]
+    rows[line - 2] = [0, 0, 0]
+    with pytest.raises(DataError, match=f"line {line}.*({found})"):
+        kaggle.read_test(table(tmp_path / "test.csv", PIXELS, rows))
+
+
+def test_rows_of_a_single_value_are_refused(tmp_path):
+    with pytest.raises(DataError, match="line 2: 1 values, expected 784"):
+        kaggle.read_test(table(tmp_path / "test.csv", PIXELS, [[0], [0]]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (["label", *PIXELS], r"column 1 is 'label', expected 'pixel0' \(this is train\.csv\)"),
+        (PIXELS[:5] + PIXELS[6:], "column 6 is 'pixel6', expected 'pixel5'"),
+        ([*PIXELS, "pixel784"], "column 785 is 'pixel784', expected 'nothing'"),
+        (PIXELS[:-1], "column 784 is 'nothing', expected 'pixel783'"),
+    ],
+)
+def test_a_header_with_other_columns_is_refused(columns, found, tmp_path):
+    with pytest.raises(DataError, match=f"line 1: {found}"):
+        kaggle.read_test(table(tmp_path / "test.csv", columns, [[0] * len(columns)]))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "column 1 is 'nothing'"),
+        (",".join(PIXELS).encode() + b"\n", "a header and no images"),
+        (b"PK\x03\x04\x14\x00\x08\x00\x9c\xff", "is not text; where it is a .zip"),
+        (b"\0" * 1000, "column 1 is"),
+    ],
+    ids=["empty", "header only", "zip", "zeros"],
+)
+def test_a_file_that_is_no_table_is_refused(content, found, tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=found):
+        kaggle.read_test(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv cannot be read: No such file"):
+        kaggle.read_test(tmp_path / "none.csv")
+
+
+def test_a_submission_counts_its_images_from_1(tmp_path):
+    kaggle.write_submission(tmp_path / "submission.csv", np.array([7, 0, 9]))
+    assert (tmp_path / "submission.csv").read_bytes() == b"ImageId,Label\n1,7\n2,0\n3,9\n"
+
+
+def test_the_last_seventh_of_each_class_becomes_the_test_set(tmp_path):
+    labels = np.repeat(np.arange(10, dtype=np.uint8), [14, 7, 21, 13, 7, 7, 7, 7, 7, 8])
+    labels = labels[np.random.default_rng(1).permutation(len(labels))]
+    pixels = images(len(labels))
+    kaggle.write_idx(tmp_path, pixels, labels)
+    test_labels = idx.read_labels(tmp_path / "t10k-labels-idx1-ubyte")
+    assert np.bincount(test_labels).tolist() == [2, 1, 3, 1, 1, 1, 1, 1, 1, 1]
+    last_ones = [i for i in range(len(labels)) if labels[i] == 1][-1:]
+    test_pixels = idx.read_images(tmp_path / "t10k-images-idx3-ubyte")
+    np.testing.assert_array_equal(test_pixels[test_labels == 1], pixels[last_ones])
+    train_pixels = idx.read_images(tmp_path / "train-images-idx3-ubyte")
+    together = np.concatenate([train_pixels, test_pixels])
+    assert sorted(map(bytes, together)) == sorted(map(bytes, pixels))
+    assert len(idx.read_labels(tmp_path / "train-labels-idx1-ubyte")) == len(train_pixels)

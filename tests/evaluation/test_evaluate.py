@@ -1,0 +1,248 @@
+"""The choice of a winner on tables made by hand, and the one look at the test set."""
+
+import ast
+import functools
+import json
+import operator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from numnist import network
+from numnist.common import files
+from numnist.common.errors import DataError, NumericsError
+from numnist.config.schema import SWEEP_AXES, TrainingConfig
+from numnist.data.dataset import Dataset, Part
+from numnist.evaluation import evaluate, selection
+from numnist.training import results
+from numnist.training.loop import CURVES, State
+from numnist.training.results import Result
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CLASSES = 10
+
+
+def row(hidden_size, learning_rate, iterations, seed, accuracy, status="finished"):
+    config = TrainingConfig(hidden_size, learning_rate, iterations, seed, "he")
+    values = dict.fromkeys(CURVES, accuracy if status == "finished" else np.nan)
+    return {"name": config.name, **vars(config), "status": status, **values}
+
+
+def table(*rows):
+    return pd.DataFrame([row(*values) for values in rows])
+
+
+def grid(frame):
+    """Every value of the axes that a table names."""
+    return {axis: frame[axis].unique().tolist() for axis in SWEEP_AXES}
+
+
+def order(frame, wanted=None):
+    ranked = (item.config for item in selection.rank(frame, wanted or grid(frame)) if item.ranked)
+    return [(config.hidden_size, config.learning_rate, config.iterations) for config in ranked]
+
+
+def test_the_best_mean_over_seeds_wins_not_the_best_seed():
+    frame = table((8, 0.1, 9, 0, 0.99), (8, 0.1, 9, 1, 0.90), (4, 0.1, 9, 0, 0.95), (4, 0.1, 9, 1, 0.95))
+    assert order(frame) == [(4, 0.1, 9), (8, 0.1, 9)]
+
+
+def test_a_configuration_with_a_diverged_seed_is_never_ranked():
+    frame = table((8, 0.1, 9, 0, 0.99), (8, 0.1, 9, 1, 0.99, "diverged"), (4, 0.1, 9, 0, 0.5), (4, 0.1, 9, 1, 0.5))
+    assert order(frame) == [(4, 0.1, 9)]
+    assert selection.unfinished(frame, grid(frame)).to_dict("records") == [
+        {"hidden_size": 8, "learning_rate": 0.1, "iterations": 9, "seed": 1, "status": "diverged"}
+    ]
+
+
+def test_a_configuration_with_a_missing_seed_is_never_ranked_and_listed():
+    frame = table((8, 0.1, 9, 0, 0.99), (4, 0.1, 9, 0, 0.5), (4, 0.1, 9, 1, 0.5))
+    assert order(frame) == [(4, 0.1, 9)]
+    assert selection.unfinished(frame, grid(frame)).to_dict("records") == [
+        {"hidden_size": 8, "learning_rate": 0.1, "iterations": 9, "seed": 1, "status": "missing"}
+    ]
+
+
+def test_ties_go_to_the_smaller_network_then_fewer_iterations_then_the_smaller_rate():
+    cells = [(h, rate, k, 0, 0.9) for h in (8, 4) for rate in (0.3, 0.1) for k in (9, 5)]
+    assert order(table(*cells))[:4] == [(4, 0.1, 5), (4, 0.3, 5), (4, 0.1, 9), (4, 0.3, 9)]
+
+
+def test_means_that_are_equal_tie_whatever_the_order_of_their_sum():
+    first, second = [0.1, 0.2, 0.7, 0.0], [0.7, 0.2, 0.1, 0.0]  # added one by one: 1.0 and 0.9999999999999999
+    assert functools.reduce(operator.add, first) > functools.reduce(operator.add, second)  # not so sum() since 3.12
+    frame = table(*((8, 0.1, 9, i, x) for i, x in enumerate(first)), *((4, 0.1, 9, i, x) for i, x in enumerate(second)))
+    assert order(frame) == [(4, 0.1, 9), (8, 0.1, 9)]
+
+
+def test_the_champion_is_the_best_seed_and_of_equals_the_lowest():
+    frame = table((4, 0.1, 9, 0, 0.8), (4, 0.1, 9, 3, 0.9), (4, 0.1, 9, 2, 0.9))
+    [standing] = selection.rank(frame, grid(frame))
+    assert standing.champion.seed == 2
+
+
+def test_a_sweep_of_which_nothing_finished_is_an_error():
+    frame = table((4, 0.1, 9, 0, 0, "diverged"))
+    with pytest.raises(DataError, match="no configuration finished with all of its 1 seeds"):
+        selection.rank(frame, grid(frame))
+
+
+def test_a_seed_or_another_value_whose_cells_all_failed_is_missed():
+    frame = table((4, 0.1, 9, 0, 0.9), (4, 0.3, 9, 0, 0.8))
+    wanted = grid(frame) | {"hidden_size": [4, 8]}
+    assert order(frame, wanted) == [(4, 0.1, 9), (4, 0.3, 9)]
+    missed = selection.unfinished(frame, wanted)
+    assert missed[["hidden_size", "learning_rate", "status"]].values.tolist() == [
+        [8, 0.1, "missing"], [8, 0.3, "missing"],
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="no configuration finished with all of its 2 seeds"):
+        selection.rank(frame, grid(frame) | {"seed": [0, 1]})
+
+
+def reader(digit_of_pixel, h=CLASSES, sharpness=9.0):
+    """A network that reads digit d off an image whose only ink is pixel d, where digit_of_pixel[d] == d."""
+    W1 = np.zeros((1, h, 784), np.float32)
+    W1[0, range(CLASSES), range(CLASSES)] = 1
+    W2 = np.zeros((1, CLASSES, h), np.float32)
+    W2[0, digit_of_pixel, range(CLASSES)] = sharpness
+    return network.Parameters(W1, np.zeros((1, h, 1), np.float32), W2, np.zeros((1, CLASSES, 1), np.float32))
+
+
+def images(count):
+    labels = (np.arange(count) % CLASSES).astype(np.uint8)
+    pixels = np.zeros((count, 784), np.uint8)
+    pixels[np.arange(count), labels] = 255
+    return Part(pixels, labels)
+
+
+RIGHT = list(range(CLASSES))
+NINE_READ_AS_FOUR = [*range(9), 4]
+ALL_ZERO = [0] * CLASSES
+
+
+class Setting:
+    """Three configurations on disk (two of one network, trained for 9 and 5 iterations), and a test set that counts."""
+
+    def __init__(self, directory):
+        self.runs, self.opened = directory / "runs", 0
+        self.table = table(
+            (12, 0.1, 9, 0, 0.90), (12, 0.1, 9, 1, 0.92), (12, 0.1, 5, 0, 0.90), (12, 0.1, 5, 1, 0.90),
+            (10, 0.3, 5, 0, 0.30), (10, 0.3, 5, 1, 0.20), (10, 0.3, 9, 0, 0, "diverged"), (10, 0.3, 9, 1, 0.99),
+        )  # fmt: skip
+        networks = {(12, 9): NINE_READ_AS_FOUR, (12, 5): RIGHT, (10, 5): ALL_ZERO}
+        for cell in self.table.itertuples():
+            if (reads := networks.get((cell.hidden_size, cell.iterations))) is not None:
+                self.save(cell.name, reader(reads, cell.hidden_size))
+        self.data = Dataset("toy", "d" * 64, images(20), images(20))
+
+    def save(self, name, parameters):
+        files.save_arrays(self.runs / name / "weights.npz", results.arrays_of(parameters))
+
+    def test(self):
+        self.opened += 1
+        return images(40)
+
+    def evaluate(self, last=0.5):
+        reference = Result(
+            TrainingConfig(10, 0.1, 3, 0, "uniform"), "key", State(reader(ALL_ZERO), np.full((4, 4), last))
+        )
+        return evaluate.evaluate(self.table, grid(self.table), self.runs, self.data, reference, self.test)
+
+
+@pytest.fixture
+def setting(tmp_path):
+    return Setting(tmp_path)
+
+
+def test_the_test_set_is_opened_once(setting):
+    setting.evaluate()
+    assert setting.opened == 1
+
+
+def test_the_winner_is_tested_and_its_mistakes_are_counted(setting):
+    found = setting.evaluate()
+    assert found.champion == "h0012-lr0.1-it00009-s1"
+    winner, test = found.metrics["winner"], found.metrics["test"]
+    assert (winner["hidden_size"], winner["learning_rate"], winner["iterations"], winner["seed"]) == (12, 0.1, 9, 1)
+    assert found.metrics["validation"]["accuracy"] == pytest.approx(0.91)
+    assert (test["n"], test["wrong"], test["accuracy"], test["error"]) == (40, 4, 0.9, 0.1)
+    assert found.tables["confusion"].set_index("label").loc[9, 4] == 4
+    assert found.pictures["mistakes_labels"].tolist() == [9] * 4
+    assert found.pictures["mistakes_predicted"].tolist() == [4] * 4
+    assert found.pictures["mistakes_indices"].tolist() == [9, 19, 29, 39]
+    assert found.pictures["correct_labels"].tolist() == sorted([*range(9)] * 2)
+
+
+def test_the_runner_up_is_another_network_not_the_winner_half_trained(setting):
+    found = setting.evaluate()
+    assert found.metrics["runner_up"]["name"] == "h0010-lr0.3-it00005-s0"
+    paired = found.metrics["mcnemar"]["runner_up"]
+    # of 20 images the winner errs on the two nines, and the runner-up knows the two zeros alone
+    assert (paired["n"], paired["both_right"], paired["only_first"], paired["only_second"]) == (20, 2, 16, 0)
+    assert paired["p_value"] == 2 / 2**16
+    assert paired["data"] == "validation"
+
+
+def test_without_another_network_there_is_no_runner_up(setting):
+    setting.table = setting.table[setting.table["hidden_size"] == 12]
+    found = setting.evaluate()
+    assert found.metrics["runner_up"] is None
+    assert found.metrics["mcnemar"]["runner_up"] is None
+
+
+def test_the_reference_is_measured_on_the_same_test_images(setting):
+    metrics = setting.evaluate().metrics
+    assert metrics["reference"]["test"]["wrong"] == 36
+    assert metrics["reference"]["initialization"] == "uniform"
+    assert metrics["mcnemar"]["reference"]["data"] == "test"
+    assert metrics["mcnemar"]["reference"]["only_first"] == 32
+
+
+def test_confidence_and_calibration_are_those_of_the_softmax(setting):
+    test = setting.evaluate().metrics["test"]
+    confidence = np.exp(9) / (np.exp(9) + 9)
+    assert test["mean_confidence"] == pytest.approx(confidence, rel=1e-6)
+    assert test["expected_calibration_error"] == pytest.approx(confidence - 0.9, rel=1e-5)
+
+
+def test_a_reference_that_diverged_is_an_error_and_the_test_set_stays_shut(setting):
+    with pytest.raises(NumericsError, match="diverged"):
+        setting.evaluate(last=np.nan)
+    assert setting.opened == 0
+
+
+def test_damaged_weights_are_an_error_and_the_test_set_stays_shut(setting):
+    (setting.runs / "h0012-lr0.1-it00009-s1" / "weights.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"h0012-lr0\.1-it00009-s1"):
+        setting.evaluate()
+    assert setting.opened == 0
+
+
+def test_diverged_and_missing_cells_are_counted(setting):
+    assert setting.evaluate().metrics["cells"] == {"finished": 7, "diverged": 1, "failed": 0, "missing": 8}
+
+
+def test_the_same_inputs_give_the_same_bytes(setting, tmp_path):
+    for name in ("one", "two"):
+        evaluate.write(setting.evaluate(), tmp_path / name)
+    written = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert len(written) == 8  # metrics, summary, pictures and five tables
+    for path in written:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text())["dataset"] == {"name": "toy", "digest": "d" * 64}
+
+
+def test_of_the_stages_only_evaluate_asks_for_the_test_set():
+    askers = set()
+    for path in [*ROOT.glob("src/**/*.py"), *ROOT.glob("pipeline/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = getattr(node, "attr", None) or getattr(node, "id", None) or getattr(node, "name", None)
+            spelled = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith("test.npz")
+            if named == "load_test" or spelled:
+                askers.add(path.relative_to(ROOT).as_posix())
+    assert askers == {"src/numnist/data/dataset.py", "pipeline/evaluate.py", "pipeline/published.py"}
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    assert not any("published" in stage["cmd"] for stage in stages)  # it is no stage: people run it, apart

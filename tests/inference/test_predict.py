@@ -1,0 +1,146 @@
+"""The command that reads digits, asked with a network that looks at two pixels."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from numnist.common import files
+from numnist.common.errors import TrackingError
+from numnist.config import cli
+from numnist.inference import digit_images, prediction
+from numnist.network import Parameters
+from numnist.training import results
+from pipeline import predict
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Write a network with one hidden unit: pixel 406 / 255, which is the score of digit 7."""
+    W1 = np.zeros((1, 784), np.float32)
+    W1[0, 406] = 1
+    W2 = np.zeros((10, 1), np.float32)
+    W2[7] = 1
+    arrays = {"W1": W1, "b1": np.zeros((1, 1), np.float32), "W2": W2, "b2": np.zeros((10, 1), np.float32)}
+    files.save_arrays(tmp_path / "weights.npz", arrays)
+    return tmp_path / "weights.npz"
+
+
+@pytest.fixture
+def command(weights, monkeypatch):
+    asked = []
+    monkeypatch.setattr(predict, "weights_of", lambda run: asked.append(run) or weights)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+        predict.main()
+        return asked
+
+    return run
+
+
+def picture(path):
+    bar = Image.new("L", (60, 80), 255)
+    ImageDraw.Draw(bar).rectangle((25, 15, 35, 65), fill=0)
+    bar.save(path)
+    return path
+
+
+def test_the_probabilities_are_softmax_of_the_scores(weights):
+    pixels = np.zeros((2, 784), np.uint8)
+    pixels[1, 406] = 255
+    found = prediction.probabilities(results.read_weights(weights), pixels)
+    np.testing.assert_allclose(found[0], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(found[1, 7], np.e / (np.e + 9), rtol=1e-6)
+
+
+def test_images_are_taken_in_batches_without_a_seam(monkeypatch):
+    rng = np.random.default_rng(0)
+    network = Parameters(
+        *(rng.normal(0, 0.1, shape).astype("f") for shape in ((1, 3, 784), (1, 3, 1), (1, 10, 3), (1, 10, 1)))
+    )
+    pixels = rng.integers(0, 256, (7, 784), dtype=np.uint8)
+    one_by_one = [prediction.probabilities(network, image[None])[0] for image in pixels]
+    monkeypatch.setattr(prediction, "_BATCH", 3)
+    np.testing.assert_allclose(prediction.probabilities(network, pixels), one_by_one, rtol=1e-5)
+
+
+def test_a_chart_has_a_line_a_digit_with_bars_in_proportion():
+    lines = prediction.chart(np.array([0.5, 0.25, 0.25, 0, 0, 0, 0, 0, 0, 0])).splitlines()
+    assert [line.count("█") for line in lines] == [20, 10, 10, 0, 0, 0, 0, 0, 0, 0]
+    assert lines[1].split()[0] == "1"
+    assert lines[1].endswith(" 25.0%")
+
+
+def test_an_image_is_drawn_two_characters_a_pixel():
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[0, 0], pixels[27, 27], pixels[1, 0] = 255, 128, 1
+    lines = prediction.blocks(pixels.ravel()).splitlines()
+    assert len(lines) == 30
+    assert {len(line) for line in lines} == {58}
+    assert lines[1] == "│██" + " " * 54 + "│"
+    assert lines[2].startswith("│░░ ")
+    assert lines[28].endswith(" ▓▓│")
+
+
+def test_each_picture_gets_its_digit_and_ten_probabilities(command, tmp_path, capsys):
+    assert command(picture(tmp_path / "a.png"), picture(tmp_path / "b.png")) == ["champion"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{tmp_path / 'a.png'}: 7 (23.2%)"  # e / (e + 9)
+    assert lines[11] == f"{tmp_path / 'b.png'}: 7 (23.2%)"
+    assert len(lines) == 22
+
+
+def test_another_run_can_be_asked_and_what_it_saw_shown_and_nothing_is_written(command, tmp_path, capsys):
+    picture(tmp_path / "a.png")
+    before = sorted(tmp_path.iterdir())
+    assert command(tmp_path / "a.png", "--show", "--run", "0123abcd") == ["0123abcd"]
+    assert capsys.readouterr().out.count("██") > 20
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_picture_that_fails_is_told_and_the_others_are_read(command, tmp_path, capsys):
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(SystemExit) as end:
+        command(tmp_path / "bad.png", picture(tmp_path / "good.png"))
+    assert end.value.code == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{tmp_path / 'good.png'}: 7")
+    assert err.startswith(f"error: {tmp_path / 'bad.png'} is not a PNG or JPEG picture")
+
+
+def test_a_store_without_a_champion_ends_the_command_with_its_message(command, monkeypatch, tmp_path):
+    def none(run):
+        raise TrackingError("no champion; run `dvc repro`")
+
+    monkeypatch.setattr(predict, "weights_of", none)
+    monkeypatch.setattr(sys, "argv", ["predict", str(picture(tmp_path / "a.png"))])
+    with pytest.raises(SystemExit, match="error: no champion"):
+        cli.run(predict.main)
+
+
+def test_kaggles_test_csv_becomes_a_submission(command, tmp_path, capsys):
+    bright = ",".join("255" if i == 406 else "0" for i in range(784))
+    header = ",".join(f"pixel{i}" for i in range(784))
+    (tmp_path / "test.csv").write_text(f"{header}\n{bright}\n{bright}\n")
+    command("--kaggle", tmp_path / "test.csv", tmp_path / "submission.csv")
+    assert (tmp_path / "submission.csv").read_text() == "ImageId,Label\n1,7\n2,7\n"
+    assert "2 digits" in capsys.readouterr().out
+
+
+def test_json_is_what_the_network_sees_in_each_picture(command, tmp_path, capsys):
+    assert command("--json", picture(tmp_path / "a.png"), picture(tmp_path / "b.png")) == []
+    seen = digit_images.read(tmp_path / "a.png").tolist()
+    assert json.loads(capsys.readouterr().out) == {"inputs": [seen, seen]}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--json", "--kaggle", "test.csv", "submission.csv"], ["a.png", "--kaggle", "test.csv", "submission.csv"]],
+)
+def test_pictures_or_kaggle_must_be_asked_for_and_not_both(arguments, command):
+    with pytest.raises(SystemExit) as end:
+        command(*arguments)
+    assert end.value.code == 2

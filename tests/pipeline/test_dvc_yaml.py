@@ -1,0 +1,61 @@
+"""dvc.yaml against what the stages' code really imports and reads."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from imports import closure
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+READ_BY_HYDRA = {  # what conf/config.yaml and the command of `train` name, beside imports
+    "train": {
+        "conf/config.yaml",
+        "conf/executor/local.yaml",
+        "conf/experiment/grid.yaml",
+        "conf/experiment/note.yaml",
+        "src/hydra_plugins/stacked_launcher/launcher.py",
+    },
+    "evaluate": {"conf/config.yaml", "conf/experiment/note.yaml", "src/numnist/tracking/pyfunc_model.py"},
+}
+
+
+def needed_code(stage: str) -> set[str]:
+    """The files of ours that a stage's command imports, or that Hydra reads for it."""
+    named = READ_BY_HYDRA.get(stage, set())
+    return closure(ROOT / "pipeline" / f"{stage}.py").union(
+        named, *(closure(ROOT / path) for path in named if path.endswith(".py"))
+    )
+
+
+def declared(stage: str, path: str) -> bool:
+    """Whether a file or a folder above it is among a stage's deps."""
+    return any(path == dep or path.startswith(f"{dep}/") for dep in STAGES[stage]["deps"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_imports_is_among_its_deps(stage: str) -> None:
+    missing = {path for path in needed_code(stage) if not declared(stage, path) and path != "src/numnist/__init__.py"}
+    assert not missing
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_a_dozen_deps_at_most(stage: str) -> None:
+    assert len(STAGES[stage]["deps"]) <= 12
+
+
+def test_only_evaluate_depends_on_the_test_set() -> None:
+    readers = {name for name, stage in STAGES.items() if any(dep in ("data", "data/test.npz") for dep in stage["deps"])}
+    assert readers == {"evaluate"}
+
+
+def test_every_file_that_a_stage_needs_is_made_by_another_or_tracked() -> None:
+    made = {
+        out if isinstance(out, str) else next(iter(out))
+        for stage in STAGES.values()
+        for kind in ("outs", "metrics")
+        for out in stage.get(kind, [])
+    }
+    for stage in STAGES.values():
+        for dep in stage["deps"]:
+            assert any(dep == out or dep.startswith(f"{out}/") for out in made) or (ROOT / dep).exists(), dep

@@ -1,0 +1,481 @@
+"""Runs in MLflow: begun, finished, cut off and continued; the champion; the pages. Real stores, no stand-ins."""
+
+import ast
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+from mlflow.models import Model
+from stores import copy_store, disown, free_port, weights_file
+
+from numnist.common.errors import DataError, NumnistError, TrackingError
+from numnist.config.schema import TrainingConfig
+from numnist.tracking import mlflow_runs, pyfunc_model, registry
+from numnist.tracking.mlflow_runs import Tracker
+from numnist.training.loop import CURVES
+from pipeline import ROOT, ui
+
+CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.1, iterations=3, seed=0, initialization="he")
+DIGEST = "0123456789abcdef" * 4
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `finish_cell` reads of a result."""
+
+    config: TrainingConfig
+    status: str
+    curves: dict[str, np.ndarray]
+
+
+def trained(directory: Path, status: str = "finished", losses: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)) -> Trained:
+    """Write a cell's directory and return its result."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights_file(directory / "weights.npz", [0.0] * 10)
+    record = {"dataset": {"name": "mnist", "digest": DIGEST}, "iteration": 2}
+    (directory / "result.json").write_text(json.dumps(record))
+    (directory / "curves.csv").write_text("iteration,train_loss\n")
+    return Trained(CONFIG, status, {"train_loss": np.array(losses)})
+
+
+def in_processes(work: Callable[[Path], None], root: Path, count: int = 1) -> list[int | None]:
+    """Do the work in child processes at once, the store below `root`, and return how they ended."""
+    processes = [multiprocessing.get_context("fork").Process(target=work, args=(root,)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def create(root: Path) -> None:
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    (root / f"created-{os.getpid()}").write_text(mlflow_runs.connect(root).experiment)
+
+
+@pytest.fixture(scope="session")
+def created_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int | None]]:
+    """A store that two processes created at once, and how they ended."""
+    root = tmp_path_factory.mktemp("template")
+    return root, in_processes(create, root, count=2)
+
+
+@pytest.fixture
+def store(created_twice: tuple[Path, list[int | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with an empty store of its own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    copy_store(created_twice[0], tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tracker(store: Path) -> Tracker:
+    return mlflow_runs.connect(store)
+
+
+def status(tracker: Tracker, run: str) -> str:
+    return str(tracker.client.get_run(run).info.status)
+
+
+def test_two_processes_that_create_the_store_at_once_both_succeed(created_twice: tuple[Path, list[int | None]]) -> None:
+    root, exit_codes = created_twice
+    assert exit_codes == [0, 0]
+    assert [path.read_text() for path in root.glob("created-*")] == ["1", "1"]
+
+
+def test_a_store_can_be_read_and_written_at_once(store: Path) -> None:
+    reader = sqlite3.connect(store / "mlflow.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT name FROM experiments").fetchall()
+    with sqlite3.connect(store / "mlflow.db", timeout=0) as writer:
+        writer.execute("UPDATE experiments SET last_update_time = 1")
+    assert writer.execute("SELECT last_update_time FROM experiments").fetchone() == (1,)
+    reader.close()
+    writer.close()
+
+
+def test_importing_the_module_does_not_import_mlflow() -> None:
+    code = "import sys, pipeline, numnist.tracking; print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
+EXPERIMENTS = Path(".dvc", "tmp", "exps")  # where DVC puts its copies
+
+
+@pytest.mark.parametrize(
+    "below", [Path(), EXPERIMENTS / "standalone" / "one", Path(".sample"), Path(".sample") / EXPERIMENTS / "one"]
+)
+def test_copies_of_a_checkout_use_the_main_checkouts_store(tmp_path: Path, below: Path) -> None:
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    assert mlflow_runs.main_checkout(tmp_path / below) == tmp_path.resolve()
+
+
+def test_a_directory_that_is_called_sample_but_lies_in_no_checkout_is_a_checkout_itself(tmp_path: Path) -> None:
+    assert mlflow_runs.main_checkout(tmp_path / ".sample" / "numnist") == tmp_path.resolve() / ".sample" / "numnist"
+
+
+def test_the_environment_names_another_store(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
+    mlflow_runs.connect(tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def begin_and_be_killed(root: Path) -> None:
+    tracker = mlflow_runs.connect(root)
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    (root / "runs").write_text(f"{parent} {tracker.begin_cell(CONFIG, 'cell', parent, {})}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_owners_runs_are_mended_and_continued(store: Path) -> None:
+    assert in_processes(begin_and_be_killed, store) == [-signal.SIGKILL]
+    parent, cell = (store / "runs").read_text().split()
+    tracker = mlflow_runs.connect(store)
+    assert [status(tracker, run) for run in (parent, cell)] == ["KILLED", "KILLED"]
+    assert tracker.begin_sweep("key", "a sweep", {}) == parent
+    assert tracker.begin_cell(CONFIG, "cell", parent, {}) == cell
+    assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
+    mlflow_runs.connect(store)  # the runs are this process's own now
+    assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
+
+
+def test_a_run_whose_owners_pid_is_another_processs_by_now_is_mended(store: Path, tracker: Tracker) -> None:
+    run = tracker.begin_sweep("key", "a sweep", {})
+    disown(tracker, run)
+    mlflow_runs.connect(store)
+    assert status(tracker, run) == "KILLED"
+
+
+def test_a_run_of_another_host_is_left_alone(store: Path, tracker: Tracker) -> None:
+    run = tracker.begin_sweep("key", "a sweep", {})
+    disown(tracker, run)
+    tracker.set_tags(run, {"numnist.host": "another"})
+    mlflow_runs.connect(store)
+    assert status(tracker, run) == "RUNNING"
+    assert tracker.begin_sweep("key", "a sweep", {}) != run
+
+
+@pytest.mark.parametrize(("ended_as", "continued"), [("KILLED", True), ("FAILED", True), ("FINISHED", False)])
+def test_a_sweep_that_was_cut_off_keeps_its_parent_run(tracker: Tracker, ended_as: str, continued: bool) -> None:
+    first = tracker.begin_sweep("key", "a sweep", {"a": "1"})
+    tracker.end(first, ended_as)
+    second = tracker.begin_sweep("key", "a sweep", {"a": "2"})
+    assert (second == first) is continued
+    run = tracker.client.get_run(second)
+    assert (run.info.status, run.data.tags["a"]) == ("RUNNING", "2")
+
+
+def test_a_sweep_at_work_in_a_live_process_is_not_taken_over(tracker: Tracker) -> None:
+    assert tracker.begin_sweep("key", "a sweep", {}) != tracker.begin_sweep("key", "a sweep", {})
+
+
+def test_a_cell_of_another_sweep_is_not_continued(tracker: Tracker) -> None:
+    first, second = (tracker.begin_sweep(key, "a sweep", {}) for key in "ab")
+    cell = tracker.begin_cell(CONFIG, "cell", first, {})
+    disown(tracker, cell)
+    assert tracker.begin_cell(CONFIG, "cell", second, {}) != cell
+    assert tracker.begin_cell(CONFIG, "cell", None, {}) != cell
+
+
+def test_a_finished_cell_holds_config_curves_data_set_and_files(tracker: Tracker, tmp_path: Path) -> None:
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    run_id = tracker.begin_cell(CONFIG, "cell", parent, {"colour": "blue"})
+    tracker.finish_cell(run_id, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+    run = tracker.client.get_run(run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", CONFIG.name)
+    assert run.data.params["hidden_size"] == "10" and run.data.params["learning_rate"] == "0.1"
+    assert run.data.tags["mlflow.parentRunId"] == parent and run.data.tags["colour"] == "blue"
+    assert run.data.metrics == {"train_loss": 0.25}
+    history = tracker.client.get_metric_history(run_id, "train_loss")
+    assert sorted((point.step, point.value) for point in history) == [(0, 2.0), (1, 1.0), (2, 0.5), (3, 0.25)]
+    [used] = run.inputs.dataset_inputs if run.inputs else []
+    assert used.dataset.name == "mnist" and DIGEST.startswith(used.dataset.digest)
+    assert {item.path for item in tracker.client.list_artifacts(run_id)} == {"curves.csv", "result.json", "weights.npz"}
+
+
+def test_a_cell_trained_before_its_run_began_holds_the_same(tracker: Tracker, tmp_path: Path) -> None:
+    runs = []
+    for was_trained in (False, True):
+        run_id = tracker.begin_cell(CONFIG, "cell", tracker.begin_sweep("key", "a sweep", {}), {}, was_trained)
+        tracker.finish_cell(run_id, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+        runs.append(tracker.client.get_run(run_id))
+    assert runs[0].data.params == runs[1].data.params and runs[1].data.params.keys() == asdict(CONFIG).keys()
+    assert runs[0].data.metrics == runs[1].data.metrics
+    assert runs[0].data.tags.keys() == runs[1].data.tags.keys()
+
+
+def test_of_a_long_curve_some_points_are_logged_and_its_end(tracker: Tracker, tmp_path: Path) -> None:
+    run_id = tracker.begin_cell(CONFIG, "cell", None, {})
+    result = trained(tmp_path / "cell", losses=tuple(1 / k for k in range(1, 2502)))
+    tracker.finish_cell(run_id, result, tmp_path / "cell")  # type: ignore[arg-type]
+    history = tracker.client.get_metric_history(run_id, "train_loss")
+    assert [(point.step, point.value) for point in history] == [(k, 1 / (k + 1)) for k in mlflow_runs._steps(2501)]
+    assert tracker.client.get_run(run_id).data.metrics["train_loss"] == 1 / 2501
+
+
+def test_logging_a_cell_twice_adds_no_points(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_cell(CONFIG, "cell", None, {})
+    for _ in range(2):
+        tracker.finish_cell(run, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+    assert len(tracker.client.get_metric_history(run, "train_loss")) == 4
+
+
+def test_a_diverged_cell_fails_with_its_iteration_and_no_number_that_is_none(tracker: Tracker, tmp_path: Path) -> None:
+    run_id = tracker.begin_cell(CONFIG, "cell", None, {})
+    result = trained(tmp_path / "cell", "diverged", (2.0, np.inf, np.nan))
+    tracker.finish_cell(run_id, result, tmp_path / "cell")  # type: ignore[arg-type]
+    run = tracker.client.get_run(run_id)
+    assert (run.info.status, run.data.tags["diverged"]) == ("FAILED", "2")
+    assert [point.value for point in tracker.client.get_metric_history(run_id, "train_loss")] == [2.0]
+
+
+def test_numbers_that_are_not_finite_are_left_out(tracker: Tracker) -> None:
+    run = tracker.begin_cell(CONFIG, "cell", None, {})
+    tracker.log_metrics(run, {"a": 0.5, "b": float("nan"), "c": float("inf")})
+    assert tracker.client.get_run(run).data.metrics == {"a": 0.5}
+
+
+@pytest.mark.parametrize(("length", "steps"), [
+    (1, [0]),
+    (2, [0, 1]),
+    (12, list(range(12))),
+    (20, [*range(12), 12, 15, 18, 19]),
+    (501, [*range(12), *range(12, 499, 3), 500]),
+    (2501, [*range(12), *range(13, 2500, 13), 2500]),
+])  # fmt: skip
+def test_a_curve_is_logged_at_its_first_steps_then_at_every_third_or_fewer_and_at_its_end(
+    length: int, steps: list[int]
+) -> None:
+    assert mlflow_runs._steps(length) == steps
+
+
+def test_the_curves_of_the_longest_training_fit_in_one_batch_of_a_thousand_rows() -> None:
+    assert (
+        200 < max(len(mlflow_runs._steps(length)) for length in (*range(590, 2_000), 1_000_001)) <= 1_000 // len(CURVES)
+    )
+
+
+def test_finished_cells_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    keys = ("done", "diverged", "raised", "killed", "at work")
+    runs = {key: tracker.begin_cell(CONFIG, key, parent, {}) for key in keys}
+    tracker.begin_cell(CONFIG, "of another", None, {})
+    for key, ended_as in (("done", "finished"), ("diverged", "diverged")):
+        tracker.finish_cell(runs[key], trained(tmp_path / key, ended_as), tmp_path / key)  # type: ignore[arg-type]
+    tracker.end(runs["raised"], "FAILED")
+    tracker.end(runs["killed"], "KILLED")
+    assert tracker.finished_cells(parent) == {"done", "diverged"}
+
+
+def test_files_are_stored_under_the_directories_named(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_sweep("key", "a sweep", {})
+    (tmp_path / "a.html").write_text("a")
+    tracker.log_files(run, {"": [tmp_path / "a.html"], "report": [tmp_path / "a.html"]})
+    assert {item.path for item in tracker.client.list_artifacts(run)} == {"a.html", "report"}
+
+
+def test_the_link_shows_the_newest_sweeps_cells(tracker: Tracker) -> None:
+    tracker.begin_sweep("old", "a sweep", {})
+    newest = tracker.begin_sweep("new", "a sweep", {})
+    tracker.begin_cell(CONFIG, "cell", newest, {})
+    link = tracker.sweep_link()
+    assert link.startswith(f"#/experiments/{tracker.experiment}/runs?") and newest in link and " " not in link
+
+
+def test_the_champions_alias_moves_only_with_the_weights_or_the_data(tracker: Tracker, tmp_path: Path) -> None:
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    one, two = (weights_file(tmp_path / f"{name}.npz", [name] * 10) for name in (1, 2))
+    tags = {mlflow_runs.DATA: "a"}
+    uris = [
+        registry.register(tracker, weights, {"validation.accuracy": 0.9}, data, parent)
+        for weights, data in ((one, tags), (one, tags), (two, tags), (two, {mlflow_runs.DATA: "b"}))
+    ]
+    assert uris == [f"models:/numnist/{version}" for version in (1, 1, 2, 3)]
+    newest = tracker.client.get_model_version_by_alias("numnist", "champion")
+    assert (str(newest.version), newest.tags["validation.accuracy"], newest.run_id) == ("3", "0.9", parent)
+
+
+def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tracker: Tracker, tmp_path: Path) -> None:
+    registry.register(tracker, weights_file(tmp_path / "weights.npz", [0.0] * 10), {}, {}, None)
+    directory = Path(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=tracker.client.get_model_version_download_uri("numnist", "1"), dst_path=str(tmp_path / "model")
+        )
+    )
+    found = {path.name for path in directory.rglob("*") if path.is_file()}
+    assert found == {"MLmodel", "served.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
+    assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
+    images = np.zeros((2, 784), "float32")
+    images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0
+    answer = mlflow.pyfunc.load_model(str(directory)).predict(images)
+    assert list(answer["digit"]) == [3, 7]
+    expected = np.exp(10) / (np.exp(10) + 9)
+    assert answer["probabilities"][0][3] == pytest.approx(expected) and len(answer["probabilities"][1]) == 10
+
+
+def test_the_models_file_needs_nothing_of_ours() -> None:
+    tree = ast.parse((ROOT / "src" / "numnist" / "served.py").read_text())
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert modules == {"typing", "numpy", "pandas", "mlflow.models", "mlflow.pyfunc.model"}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (np.zeros((1, 783)), "shape"),
+        (np.zeros(784), "shape"),
+        (np.full((1, 784), "a"), "type"),
+        (np.full((1, 784), np.nan), "NaN"),
+        (np.full((1, 784), 256.0), "256"),
+        (np.full((1, 784), -1.0), "-1"),
+        (np.full((1, 784), 0.5), "multiply by 255"),
+    ],
+)
+def test_what_is_not_pixels_is_refused_with_the_reason(pixels: np.ndarray, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        pyfunc_model.check(pixels)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((0, 784)), np.zeros((2, 784), "uint8"), np.full((1, 784), 255.0)])
+def test_pixels_from_0_to_255_are_taken_whatever_their_number_type(pixels: np.ndarray) -> None:
+    assert pyfunc_model.check(pixels).dtype == np.float32
+
+
+def test_a_database_that_another_process_keeps_locked_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_runs, "_BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(store / "mlflow.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TrackingError, match=r"mlflow\.db.*locked"):
+        mlflow_runs.connect(store)
+    other.close()
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_text("no database, but a long enough text to be one" * 100)
+    with pytest.raises(TrackingError, match="not a database"):
+        mlflow_runs.connect(tmp_path)
+
+
+def test_a_server_that_is_down_is_an_error_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"127\.0\.0\.1") as caught:
+        mlflow_runs.connect(tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_port_that_is_taken_is_an_error_with_the_way_out(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(sys, "argv", ["ui", "--port", str(taken.getsockname()[1])])
+        with pytest.raises(NumnistError, match="--port"):
+            ui.main()
+
+
+@dataclass(frozen=True)
+class Pages:
+    """MLflow's pages on a store, and the process that serves them."""
+
+    root: Path
+    port: int
+    process: "subprocess.Popen[str]"
+
+    def get(self, path: str, host: str = "") -> bytes:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", headers={"Host": host} if host else {})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bytes(answer.read())
+
+
+@pytest.fixture(scope="module")
+def pages(created_twice: tuple[Path, list[int | None]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    root, port = tmp_path_factory.mktemp("pages"), free_port()
+    copy_store(created_twice[0], root)
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
+    command = [sys.executable, "-m", "pipeline.ui", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        printed = next(line for line in process.stdout or () if "http" in line)
+        assert printed.strip().startswith(f"http://127.0.0.1:{port}/#/experiments/")
+        yield Pages(root, port, process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+@pytest.mark.parametrize("name", ["evil.example", "10.evil.example", "evil.example:{}"])
+def test_the_pages_refuse_foreign_names(pages: Pages, name: str) -> None:
+    assert b"<html" in pages.get("")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        pages.get("", host=name.format(pages.port))
+
+
+def test_the_pages_listen_on_this_machine_alone(pages: Pages) -> None:
+    server = psutil.Process(pages.process.pid)
+    family = [server, *server.children(recursive=True)]
+    assert {c.laddr.ip for one in family for c in one.net_connections() if c.status == "LISTEN"} == {"127.0.0.1"}
+
+
+def test_the_pages_serve_nothing_above_their_artifacts(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pages.root / 'mlflow.db'}")
+    for name in ("secret", "kept"):
+        (pages.root / name).write_text(name)
+    tracker = mlflow_runs.connect(pages.root)
+    run = tracker.begin_sweep("key", "a sweep", {})
+    tracker.log_files(run, {"": [pages.root / "kept"]})
+    assert pages.get(f"get-artifact?run_uuid={run}&path=kept") == b"kept"
+    up = ("../../../secret", "..%2F..%2F..%2Fsecret", "%252e%252e/%252e%252e/%252e%252e/secret", pages.root / "secret")
+    asked = [f"get-artifact?run_uuid={run}&path={path}" for path in up]
+    for path in (*asked, *(f"api/2.0/mlflow-artifacts/artifacts/{path}" for path in up)):
+        with pytest.raises(urllib.error.HTTPError):
+            pages.get(path)
+
+
+def test_the_pages_end_with_ctrl_c(pages: Pages) -> None:
+    pages.process.send_signal(signal.SIGINT)
+    assert pages.process.wait() == 130
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", pages.port))
+
+
+def test_a_cell_cut_off_before_its_parameters_were_logged_gets_them_when_it_goes_on(tracker: Tracker) -> None:
+    run = tracker._create(CONFIG.name, {mlflow_runs.CELL: "cell"})
+    disown(tracker, run)
+    assert tracker.begin_cell(CONFIG, "cell", None, {}) == run
+    assert tracker.client.get_run(run).data.params["hidden_size"] == "10"
+
+
+def test_a_cell_is_read_back_with_its_parameters_data_and_files(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_cell(CONFIG, "cell", None, {mlflow_runs.CODE: "digest"})
+    tracker.finish_cell(run, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+    recorded = tracker.read_cell(run)
+    assert (recorded.run_id, recorded.data_digest, recorded.tags[mlflow_runs.CODE]) == (run, DIGEST, "digest")
+    assert recorded.params["learning_rate"] == "0.1"
+    (tmp_path / "copied").mkdir()
+    tracker.copy_files(run, tmp_path / "copied")
+    assert {path.name for path in (tmp_path / "copied").iterdir()} == {"weights.npz", "curves.csv", "result.json"}
+    weights = tmp_path / "cell" / "weights.npz"
+    registry.register(tracker, weights, {}, {mlflow_runs.DATA: DIGEST}, None)
+    assert registry.read_cell(tracker, "champion") == recorded
+    running = tracker.begin_cell(CONFIG, "another", None, {})
+    with pytest.raises(DataError, match="is no finished cell"):
+        tracker.read_cell(running)
