@@ -186,10 +186,10 @@ def test_a_search_is_one_run_with_a_child_a_trial_and_repeated_it_trains_nothing
     search = [*command, "hydra.sweeper.trials=6", "hydra.sweeper.batch=4"]
     done = checkout.run(copy, *search)
     assert done.returncode == 0, done.stderr
-    trained = {path: path.stat().st_mtime_ns for path in (copy / ".cells").rglob("*.npz")}
+    trained = {path: path.stat().st_mtime_ns for path in (copy / ".checkpoints").rglob("*.npz")}
     again = checkout.run(copy, *search)
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
-    assert trained == {path: path.stat().st_mtime_ns for path in (copy / ".cells").rglob("*.npz")}
+    assert trained == {path: path.stat().st_mtime_ns for path in (copy / ".checkpoints").rglob("*.npz")}
     first = min((copy / "launches").iterdir())
     results = [json.loads(path.read_text()) for path in first.glob("*/result.json")]
     tracker = mlflow_runs.connect(copy)
