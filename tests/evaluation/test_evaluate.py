@@ -81,7 +81,7 @@ def test_means_that_are_equal_tie_whatever_the_order_of_their_sum():
 def test_the_champion_is_the_best_seed_and_of_equals_the_lowest():
     frame = table((4, 0.1, 9, 0, 0.8), (4, 0.1, 9, 3, 0.9), (4, 0.1, 9, 2, 0.9))
     [score] = selection.rank(frame, grid(frame))
-    assert score.champion.seed == 2
+    assert score.best_trial.seed == 2
 
 
 def test_a_sweep_of_which_nothing_finished_is_an_error():
@@ -164,7 +164,7 @@ def test_the_test_set_is_opened_once(setting):
 
 def test_the_winner_is_tested_and_its_mistakes_are_counted(setting):
     found = setting.evaluate()
-    assert found.best_trial == "h0012-lr0.1-it00009-s1"
+    assert found.winner_name == "h0012-lr0.1-it00009-s1"
     winner, test = found.metrics["winner"], found.metrics["test"]
     assert (winner["hidden_size"], winner["learning_rate"], winner["iterations"], winner["seed"]) == (12, 0.1, 9, 1)
     assert found.metrics["validation"]["accuracy"] == pytest.approx(0.91)

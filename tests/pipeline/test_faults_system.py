@@ -150,14 +150,14 @@ numerics.pin("portable")
 from numnist.training import loop
 from numnist.config import cli
 from pipeline import train
-fault, whole = sys.argv.pop(1), training.train_stack
+fault, whole = sys.argv.pop(1), loop.train_stack
 def train_stack(courses, *rest, **named):
     names = sorted(course.config.name for course in courses)
     print("trains", *names, flush=True)
     if fault in names:
         raise ZeroDivisionError("a fault put in by a test")
     return whole(courses, *rest, **named)
-training.train_stack = train_stack
+loop.train_stack = train_stack
 cli.run(train.main)
 """
 
@@ -205,7 +205,7 @@ def test_eight_trainings_started_at_once_on_a_fresh_checkout_share_one_store_and
 def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_recorded(copy: Path) -> None:
     stage = copy / "pipeline" / "preprocess.py"
     edits = """
-    (ROOT / "src" / "numnist" / "idx.py").open("a").write("# edited")
+    (ROOT / "src" / "numnist" / "data" / "idx.py").open("a").write("# edited")
     text = (ROOT / "params.yaml").read_text().replace("split_seed: 0", "split_seed: 1")
     (ROOT / "params.yaml").write_text(text.replace("numerics: portable", "numerics: native"))  # not the stage's
 """
@@ -216,7 +216,7 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
     )
     done = checkout.run(copy, "dvc", "repro", "--single-item", "preprocess")
     assert done.returncode != 0
-    assert "error: changed while the stage ran: data (params.yaml), src/numnist/data/idx.py. " in done.stderr
+    assert "error: changed while the stage ran: data (params.yaml), src/numnist/data. " in done.stderr
     assert not (copy / "dvc.lock").exists()
 
 

@@ -199,7 +199,7 @@ def test_the_champion_comes_out_the_same_when_it_is_trained_again_from_its_run(c
 
 def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Path) -> None:
     description = copy / "data" / "processed" / "dataset.json"
-    with (copy / "src" / "numnist" / "blocks.py").open("a") as code:
+    with (copy / "src" / "numnist" / "training" / "blank_pixels.py").open("a") as code:
         code.write("\nBLOCK_IMAGES = 300  # changed\n")
     (copy / "src" / "numnist" / "added.py").write_text("ADDED = True\n")
     assert checkout.run(copy, "pipeline.train", "hidden_size=3", "iterations=2").returncode == 0

@@ -78,11 +78,11 @@ def waiting_little() -> Iterator[None]:
     def hasten(connection: Any, cursor: Any, statement: str, parameters: Any, *more: Any) -> tuple[str, Any]:
         return statement.replace("busy_timeout = 20000", "busy_timeout = 50"), parameters
 
-    sqlalchemy.event.listen(sqlalchemy.WorkerPool, "before_cursor_execute", hasten, retval=True)
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", hasten, retval=True)
     try:
         yield
     finally:
-        sqlalchemy.event.remove(sqlalchemy.WorkerPool, "before_cursor_execute", hasten)
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", hasten)
 
 
 def test_a_database_locked_half_way_costs_no_result_and_the_same_command_logs_them_later(

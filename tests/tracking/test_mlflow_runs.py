@@ -319,7 +319,7 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tra
         )
     )
     found = {path.name for path in directory.rglob("*") if path.is_file()}
-    assert found == {"MLmodel", "served.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
+    assert found == {"MLmodel", "pyfunc_model.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
     assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
     images = np.zeros((2, 784), "float32")
     images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0
@@ -330,7 +330,7 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tra
 
 
 def test_the_models_file_needs_nothing_of_ours() -> None:
-    tree = ast.parse((ROOT / "src" / "numnist" / "served.py").read_text())
+    tree = ast.parse((ROOT / "src" / "numnist" / "tracking" / "pyfunc_model.py").read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert modules == {"typing", "numpy", "pandas", "mlflow.models", "mlflow.pyfunc.model"}

@@ -80,7 +80,7 @@ def write_for_ever(path: Path) -> None:
 
 def test_a_write_that_is_killed_leaves_the_old_file_or_the_new_and_the_next_start_cleans_up(tmp_path: Path) -> None:
     store = scheduling.open_store(tmp_path, DATA)
-    path = tmp_path / "trajectory" / "4.npz"
+    path = tmp_path / "key" / "4.npz"
     files.write_bytes(path, OLD_AND_NEW[0])
     moments = random.Random(0)
     for _ in range(25):

@@ -79,7 +79,7 @@ def test_a_training_cut_off_at_a_checkpoint_goes_on_and_cleans_up(
 
 def test_what_a_killed_write_left_in_the_store_is_removed(tmp_path: Path) -> None:
     one = store(tmp_path)
-    left = tmp_path / one.trajectory(CONFIG) / ".partial-abc"
+    left = tmp_path / one.checkpoint_key(CONFIG) / ".partial-abc"
     left.parent.mkdir()
     left.touch()
     train([CONFIG], one)
@@ -103,7 +103,7 @@ def test_other_data_numerics_code_or_configuration_make_other_keys(
     keys.add(replace(one, data_digest="other").key(CONFIG))
     keys.add(replace(one, fingerprint={**one.fingerprint, "numpy": "3.0"}).key(CONFIG))
     for change in ({"hidden_size": 11}, {"learning_rate": 0.31}, {"seed": 1}, {"initialization": "uniform"}):
-        keys.add(one.trajectory(replace(CONFIG, **change)))  # type: ignore[arg-type]
+        keys.add(one.checkpoint_key(replace(CONFIG, **change)))  # type: ignore[arg-type]
     keys.add(one.key(replace(CONFIG, iterations=5)))
     monkeypatch.setattr(checkpoints, "code_digest", lambda: "other code")
     keys.add(one.key(CONFIG))

@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.optuna_sweeper.sweeper import OptunaSweeper, distribution
 from numnist.common.errors import ConfigError
 from numnist.tracking import mlflow_runs
+from numnist.training import session
 
 SPACE = ["hidden_size=choice(8,16)", "learning_rate=tag(log,interval(0.01,100))", "seed=3"]
 
@@ -56,10 +57,10 @@ def near_one(job: dict[str, str]) -> float:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the session is asked to log, in the place of a store."""
     calls: list[Any] = []
-    session = SimpleNamespace(
+    fake = SimpleNamespace(
         begin_search=lambda *given: calls.append(("begin", *given)), log_best=lambda *given: calls.append(given)
     )
-    monkeypatch.setattr(session, "session", lambda: session)
+    monkeypatch.setattr(session, "session", lambda: fake)
     return calls
 
 

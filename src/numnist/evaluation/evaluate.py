@@ -1,4 +1,4 @@
-"""The one look at the test set: for the winner's champion (`selection`) and for the note's network, the reference.
+"""The one look at the test set: for the winner's best trial (`selection`) and for the note's network, the reference.
 
 All that the report shows of the test images is put aside here, so that nothing after it opens the test set.
 """
@@ -49,7 +49,7 @@ class Evaluation:
     pictures: dict[str, Array]
 
     @property
-    def champion(self) -> str:
+    def winner_name(self) -> str:
         """The name of the winner's trial, whose weights lie in runs/<name>/."""
         return str(self.metrics["winner"]["name"])
 
@@ -68,12 +68,12 @@ def evaluate(
         raise NumericsError(
             f"the note's network {reference.config.name} {reference.status}; mend its values in conf/config.yaml"
         )
-    champion = read_best_trial(runs, winner)
-    validated = predict(champion, data.validation)
+    best = read_best_trial(runs, winner)
+    validated = predict(best, data.validation)
     rival = predict(read_best_trial(runs, second), data.validation) if second else None
 
     split = test()
-    predictions, noted = predict(champion, split), predict(reference.state.parameters, split)
+    predictions, noted = predict(best, split), predict(reference.state.parameters, split)
     confusion = statistics.confusion_matrix(split.labels, predictions.predicted, CLASSES)
     reliability = statistics.reliability(predictions.confidence, predictions.right)
     unfinished = selection.unfinished(table, grid)
@@ -102,7 +102,7 @@ def evaluate(
         "confusion": pd.DataFrame(confusion).rename_axis("label").reset_index(),
         "calibration": _calibration(reliability),
     }
-    return Evaluation(metrics, tables, _pictures(predictions, split) | {"W1": _foremost_units(champion)})
+    return Evaluation(metrics, tables, _pictures(predictions, split) | {"W1": _foremost_units(best)})
 
 
 def write(evaluation: Evaluation, directory: Path) -> None:
@@ -129,7 +129,7 @@ def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_best_trial(runs: Path, score: ConfigurationScore) -> Parameters:
-    """Read the weights of a configuration's champion, a stack of one."""
+    """Read the weights of a configuration's best trial, a stack of one."""
     return read_weights(runs / score.best_trial.name / "weights.npz")
 
 
@@ -214,8 +214,8 @@ def _pictures(predictions: Predictions, split: Split) -> dict[str, Array]:
     return {f"{kind}_{name}": values[rows] for kind, rows in chosen.items() for name, values in columns.items()}
 
 
-def _foremost_units(champion: Parameters) -> Array:
+def _foremost_units(best: Parameters) -> Array:
     """Return the incoming weights, (units, 784), of the hidden units with the largest outgoing weights."""
-    influence = np.square(champion.W2[0], dtype=np.float64).sum(axis=0)
+    influence = np.square(best.W2[0], dtype=np.float64).sum(axis=0)
     foremost: Array = np.argsort(-influence, kind="stable")[:UNITS]
-    return np.take(champion.W1[0], foremost, axis=0)
+    return np.take(best.W1[0], foremost, axis=0)

@@ -2,7 +2,7 @@
 
 A *configuration* is a trial without its seed. Configurations all of whose seeds finished are ranked by mean validation
 accuracy over seeds; ties go to the smaller network, then to fewer iterations, then to the smaller rate. A
-configuration's *champion* is its seed with the best validation accuracy (ties: the lowest seed).
+configuration's *best trial* is its seed with the best validation accuracy (ties: the lowest seed).
 
 The runner-up is the best configuration of another hidden size or rate. The same network some iterations earlier is
 no rival of the winner: it is the winner, half trained, and a paired test between the two would say nothing about the

@@ -1,8 +1,8 @@
 """Trials by their keys: which training it is, exactly, and the store of those that are done or under way.
 
-A *checkpoint key* stands for a training without its number of iterations: the same first 100 iterations lead to 100, 250 and 500.
-It is the hash of everything that decides its bits: configuration, data, the code that trains, numerics. The store
-keeps, for each key, the state after every number of iterations that was asked for, and a checkpoint.
+A *checkpoint key* stands for a training whatever its number of iterations: the same first 100 lead to 250 and 500. It
+is the hash of everything that decides its bits: configuration, data, the code that trains, numerics. The store keeps,
+for each key, the state after every number of iterations that was asked for, and a checkpoint.
 """
 
 import functools
