@@ -135,9 +135,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: mirrors, and the SHA-256 that each file must have (none: a packaged sample).
+    """Where a data set comes from: mirrors, and the SHA-256 of each file, of its content or (.gz) of its gzip.
 
-    A mirror is a base URL or a directory. Or the data set is a table, the path of a file like Kaggle's train.csv.
+    A mirror is a base URL, a directory or a file. Or the data set is a table, the path of Kaggle's train.csv.
     `classes` are the names of its classes, in the order of its labels.
     """
 
@@ -234,11 +234,11 @@ def _source(values: Any, source: str, prefix: str) -> Source:
     if "table" in values:
         _check_keys(values, {"table"}, {"classes"}, source, prefix)
         return Source((), {}, _text(values["table"], source, prefix + "table"), classes)
-    _check_keys(values, {"mirrors", "sha256"}, {"classes"}, source, prefix)
-    mirrors = values["mirrors"]
+    _check_keys(values, set(), {"mirrors", "sha256", "classes"}, source, prefix)
+    mirrors = values.get("mirrors", [])
     if not isinstance(mirrors, list) or not all(map(_is_mirror, mirrors)):
         _refuse(source, prefix + "mirrors", mirrors, "a list of https URLs and directories")
-    hashes = _mapping(values["sha256"], source, prefix + "sha256")
+    hashes = _mapping(values.get("sha256", {}), source, prefix + "sha256")
     for name, digest in hashes.items():
         if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
             _refuse(source, f"{prefix}sha256.{name}", digest, "64 hexadecimal digits")
