@@ -25,7 +25,7 @@ def main() -> None:
         scheduling.train([note()], data, scheduling.open_store(ROOT / ".checkpoints", data))
     )
     table = results.read_table(ROOT / "sweep.csv")
-    grid, runs = cli.params().sweep, ROOT / "runs"
+    grid, runs = vars(cli.params().sweep), ROOT / "runs"
     found = evaluate.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))
     evaluate.write(found, ROOT / "reports")
     tracker = mlflow_runs.connect(ROOT)
@@ -43,11 +43,12 @@ def main() -> None:
 
 def note() -> "TrainingConfig":
     """Compose and check the values of the note's own network."""
-    from numnist.config.schema import TRAINING_RANGES, parse_training
+    from numnist.config import reader
+    from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         composed = compose("config", overrides=["+experiment=note"])
-    return parse_training({name: composed[name] for name in TRAINING_RANGES}, "conf/experiment/note.yaml")
+    return reader.check(TrainingConfig, {name: composed[name] for name in TRAINING_KEYS}, "conf/experiment/note.yaml")
 
 
 if __name__ == "__main__":

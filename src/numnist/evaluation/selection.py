@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from numnist.common.errors import DataError
-from numnist.config.schema import TRAINING_RANGES, TrainingConfig
+from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.training.results import FINISHED
 
 _AXES = ["hidden_size", "learning_rate", "iterations", "seed"]
@@ -69,7 +69,7 @@ def rank(sweep: pd.DataFrame, grid: Grid) -> list[ConfigurationScore]:
     seeds = len(grid["seed"])
     found: dict[TrainingConfig, dict[int, float]] = {}
     for trial in sweep[sweep["status"] == FINISHED].to_dict("records"):
-        config = TrainingConfig(**{name: trial[name] for name in TRAINING_RANGES})
+        config = TrainingConfig(**{name: trial[name] for name in TRAINING_KEYS})
         found.setdefault(replace(config, seed=0), {})[config.seed] = trial["validation_accuracy"]
     scores = [ConfigurationScore(config, accuracies, len(accuracies) == seeds) for config, accuracies in found.items()]
     if not any(item.ranked for item in scores):

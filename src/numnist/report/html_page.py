@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from numnist.common import files
-from numnist.config.schema import TRAINING_RANGES, Params
+from numnist.config.schema import TRAINING_KEYS, Params
 from numnist.report import charts, png, svg
 from numnist.training.results import FINISHED, read_table
 
@@ -155,7 +155,7 @@ def _environment() -> jinja2.Environment:
 
 def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict[Any, Any]]:
     """Add the mean training accuracy and validation loss of the seeds that finished to the leaderboard."""
-    keys = [name for name in TRAINING_RANGES if name != "seed"]
+    keys = [name for name in TRAINING_KEYS if name != "seed"]
     means = sweep[sweep["status"] == FINISHED].groupby(keys)[["train_accuracy", "validation_loss"]].mean().reset_index()
     return _records(leaderboard.astype({"rank": "Int64"}).merge(means, on=keys, how="left"))
 
