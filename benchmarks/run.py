@@ -131,7 +131,7 @@ def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) ->
 
 def _trials(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
     """List the trials of the sweep in params.yaml."""
-    axes = {name: values[: sizes.sweep_values] for name, values in asdict(params.sweep).items()}
+    axes = {name: values[: sizes.sweep_values] for name, values in params.axes.items()}
     common = {name: value for name, value in asdict(params).items() if name in TRAINING_KEYS}
     trials = [dict(zip(axes, values)) for values in itertools.product(*axes.values())]
     return [trial | {"iterations": max(1, trial["iterations"] // sizes.sweep_share), **common} for trial in trials]

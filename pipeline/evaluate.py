@@ -25,7 +25,7 @@ def main() -> None:
         scheduling.train([note()], data, scheduling.open_store(ROOT / ".checkpoints", data))
     )
     table = results.read_table(ROOT / "sweep.csv")
-    grid, runs = vars(cli.params().sweep), ROOT / "runs"
+    grid, runs = cli.params().axes, ROOT / "runs"
     found = evaluate.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))
     evaluate.write(found, ROOT / "reports")
     tracker = mlflow_runs.connect(ROOT)

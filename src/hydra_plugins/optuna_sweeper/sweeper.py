@@ -100,10 +100,11 @@ class OptunaSweeper(Sweeper):
         """Tell which trial was best, and log it to the search's run."""
         from numnist.training.session import session
 
+        trials = len(study.trials)
         if not any(trial.value is not None for trial in study.trials):
-            print("no trial came to an end with a finite loss; lower the learning rates searched")
+            print(f"none of {trials} trials came to an end with a finite loss; lower the learning rates searched")
             return
-        best, trials = study.best_trial, len(study.trials)
+        best = study.best_trial
         found = proposal(best, space)
         words = " ".join(f"{key}={value}" for key, value in found.items())
         print(f"best of {trials} trials, number {best.number}: {words}, validation accuracy {best.value:.2%}")

@@ -17,7 +17,7 @@ from numnist.config.schema import Params
 T = TypeVar("T")
 _ALLOWED = {  # in words, by pydantic's name for the error
     "dataclass_type": "a mapping of keys to values",
-    "mapping_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
     "tuple_type": "a list of values",
 }
 
@@ -69,7 +69,8 @@ def check(kind: Callable[..., T], values: Any, source: str, key: str = "", *, te
     if name == "missing":
         raise ConfigError(f"{source}: the key {where} is missing")
     allowed = _ALLOWED.get(name) or first.get("ctx", {}).get("expected") or first["msg"].removeprefix("Value error, ")
-    raise ConfigError(f"{source}: {where} is {first['input']!r}; allowed: {allowed}{_hint(first['input'])}")
+    hint = "" if texts else _hint(first["input"])
+    raise ConfigError(f"{source}: {where} is {first['input']!r}; allowed: {allowed}{hint}")
 
 
 @functools.cache

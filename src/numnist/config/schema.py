@@ -267,6 +267,11 @@ class Params(Common):
     numerics: Literal["portable", "native"]
 
     @property
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """The sweep's values by the name of their axis."""
+        return vars(self.sweep)
+
+    @property
     def source(self) -> Source:
         """The source of the data set in use."""
         return self.datasets[self.data.name]
