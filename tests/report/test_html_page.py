@@ -91,8 +91,8 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
         State(network.initialize(10, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)),
     )
     data = Dataset(name, "5eed" * 16, split, split)
-    table, grid = results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes))
-    found = evaluate.evaluate(table, grid, root / "runs", data, note, lambda: digits(60))
+    sweep = evaluate.Sweep(results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes)), root / "runs")
+    found = evaluate.evaluate(sweep, data, note, lambda: digits(60))
     evaluate.write(found, root / "reports")
     identity = {"name": name, "digest": "5eed" * 16}
     files.write_json(root / "docs" / "published.json", {"dataset": identity, "rows": [PUBLISHED]})
