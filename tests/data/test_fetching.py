@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from numnist.common.errors import DataError, FetchError
-from numnist.config.schema import DataConfig, Source, load_params
+from numnist.config.reader import load_params
+from numnist.config.schema import DataConfig, Source
 from numnist.data import dataset, fetching, idx
 from pipeline import ROOT
 
@@ -199,11 +200,11 @@ def test_a_table_that_is_not_there_is_told_with_its_key_and_where_to_get_it(tmp_
 
 def test_another_table_replaces_what_the_earlier_one_gave(tmp_path: Path) -> None:
     for blank in (0, 1):
-        rows = np.column_stack([np.arange(10), np.full((10, 784), blank)])
+        rows = np.column_stack([np.repeat(np.arange(10), 7), np.full((70, 784), blank)])
         header = ",".join(["label", *(f"pixel{i}" for i in range(784))])
         np.savetxt(tmp_path / "train.csv", rows, "%d", ",", header=header, comments="")
-        fetching.fetch(Source((), {}, "train.csv"), "kaggle", tmp_path / "raw", root=tmp_path) if blank else None
-    assert (idx.read_images(tmp_path / "raw" / "train-images-idx3-ubyte") == 1).all()
+        fetching.fetch(Source((), {}, "train.csv"), "kaggle", tmp_path / "raw", root=tmp_path)
+        assert (idx.read_images(tmp_path / "raw" / "train-images-idx3-ubyte") == blank).all()
 
 
 @pytest.mark.parametrize(("name", "count"), [("fashion-mnist", 10), ("kmnist", 10), ("mnist", 10), ("kaggle", 10)])

@@ -18,7 +18,8 @@ import yaml
 from PIL import Image
 
 from numnist.common.errors import DataError, FetchError
-from numnist.config.schema import DIGITS, Source, load_params
+from numnist.config.reader import load_params
+from numnist.config.schema import DIGITS, Source
 from numnist.data import fetching, forms, idx
 from pipeline import ROOT
 

@@ -8,7 +8,6 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,9 +43,8 @@ def fetch(
     """
     directory.mkdir(parents=True, exist_ok=True)
     given = _given(source, name, root)
-    if given:
-        source = replace(source, sha256={file: _hash(content) for file, content in given.items()})
-    folder = _Folder(directory, dict(source.sha256))
+    pins = {file: _hash(content) for file, content in given.items()} if given else dict(source.sha256)
+    folder = _Folder(directory, pins)
     missing = folder.clean(name)
     if given:
         for file in missing:
