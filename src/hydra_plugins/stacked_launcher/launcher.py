@@ -109,7 +109,8 @@ class StackedLauncher(Launcher):
         one.begin_sweep(trials)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in scheduling.train([*trials, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
+            wanted = [*trials, *self._along(jobs[0])]
+            for done in scheduling.train(wanted, one.data, one.store, engine=one.engine, watch=one):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, trial in enumerate(trials) if trial in trained}
         except NumnistError:

@@ -80,7 +80,7 @@ def evaluate(
     metrics = {
         "dataset": {"name": data.name, "digest": data.digest},
         "trials": _counts(table, unfinished),
-        "winner": _trial(winner.best_trial),
+        "winner": _trial(winner.best_trial) | {"weights": files.sha256(runs / winner.best_trial.name / "weights.npz")},
         "validation": _spread(winner) | {"n": len(data.validation.labels)},
         "test": _shares(predictions)
         | {

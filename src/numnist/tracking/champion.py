@@ -21,7 +21,7 @@ from numnist.common import files
 from numnist.common.errors import DataError
 from numnist.tracking import provenance, registry, runs
 from numnist.tracking.registry import DATA
-from numnist.tracking.runs import WEIGHTS, WINNER, Tracker
+from numnist.tracking.runs import WINNER, Tracker
 from numnist.tracking.store import main_checkout
 
 _COMMIT = "numnist.commit"  # tag of a version: the commit whose results made it champion
@@ -89,6 +89,13 @@ def read_winner(root: Path, *, evaluated: bool = False) -> Winner | None:
                       metrics["reference"]["name"])  # fmt: skip
     except KeyError:  # of an earlier version of numnist
         return None
+
+
+def sweep_here(tracker: Tracker, root: Path) -> str | None:
+    """Return the run of the workspace's sweep, put in place if it is missing; without results, that of the newest."""
+    if read_winner(root):
+        champion(tracker, root)
+    return tracker.sweep(sweep_key(root)) or tracker.newest_sweep()
 
 
 def sweep_key(root: Path) -> str:

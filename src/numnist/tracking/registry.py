@@ -23,7 +23,8 @@ DATA, STORED = "numnist.data", "numnist.stored"  # tags of a version: the digest
 
 _NOTE = (
     "The network that won a sweep on validation data. In: images, (m, 784) or (m, 28, 28), pixels from 0 to 255, ink "
-    "bright. Out: the digit and ten probabilities an image. The alias `champion` marks the winner of the locked results."
+    "bright. Out: the digit and ten probabilities per image. The alias `champion` marks the winner of the locked "
+    "results."
 )
 
 
@@ -67,9 +68,9 @@ def crown(store: Store, version: str, tags: Mapping[str, str]) -> None:
         store.client.set_registered_model_alias(MODEL, CHAMPION, version)
 
 
-def weights_of(store: Store, version: Any) -> Path:
-    """Return the weights file of a version."""
-    path = _download(store, version) / "artifacts" / "weights.npz"
+def weights_of(store: Store, version: Any, directory: Path) -> Path:
+    """Copy a version's files into a directory, and return its weights file."""
+    path = _download(store, version, str(directory)) / "artifacts" / "weights.npz"
     if not path.is_file():
         raise _damaged(store, version, "it holds no weights.npz")
     return path

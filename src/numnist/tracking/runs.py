@@ -119,7 +119,9 @@ class Tracker:
             children = self._search(f"tags.`{PARENT}` = '{parent}' and tags.`{TRIAL}` LIKE '%'")
             return {run.data.tags[TRIAL] for run in children if _is_done(run)}
 
-    def log_points(self, run_id: str, curves: Mapping[str, Sequence[float]], length: int, times: Sequence[float]) -> None:
+    def log_points(
+        self, run_id: str, curves: Mapping[str, Sequence[float]], length: int, times: Sequence[float]
+    ) -> None:
         """Log what is new of curves that grow to a length; `times` are those of their points, seconds since 1970."""
         with self._errors(f"log curves of the run {run_id}"):
             reached = len(next(iter(curves.values())))

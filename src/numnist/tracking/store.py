@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
@@ -59,6 +59,7 @@ class Store:
     experiment: str
     client: "MlflowClient"
     is_own: bool  # this checkout's own database, not one that people share
+    artifacts: Path  # where an own store keeps files
 
     @property
     def name(self) -> str:
@@ -78,12 +79,15 @@ def connect(root: Path) -> Store:
     uri = _absolute(given) if given else f"sqlite:///{database}"
     is_own = uri == f"sqlite:///{database}"
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    artifacts = None if uri.startswith("http") else (database.parent / "mlartifacts").as_uri()
+    artifacts = (
+        Path(uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else database).parent / "mlartifacts"
+    )
     with tracking_errors(uri, "open it"), _prepared(uri, is_own):
         from mlflow import MlflowClient
 
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
-        return Store(uri, _experiment(client, experiment, artifacts), client, is_own)
+        location = None if uri.startswith("http") else artifacts.as_uri()
+        return Store(uri, _experiment(client, experiment, location), client, is_own, artifacts)
 
 
 def own_database(root: Path) -> Path:
@@ -190,7 +194,7 @@ def _create(database: Path) -> None:
     _remove(partial)
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    made = SqlAlchemyStore(f"sqlite:///{partial}", (database.parent / "mlartifacts").as_uri())
+    made: Any = SqlAlchemyStore(f"sqlite:///{partial}", (database.parent / "mlartifacts").as_uri())  # type: ignore[no-untyped-call]
     made.engine.dispose()
     SqlAlchemyStore._engine_map.pop(f"sqlite:///{partial}", None)
     with contextlib.closing(sqlite3.connect(partial)) as connection:
@@ -210,7 +214,7 @@ def _set_aside_if_half_made(database: Path) -> bool:
         if "runs" in tables and connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone():
             return False
         rows = connection.execute("SELECT * FROM alembic_version") if "alembic_version" in tables else ()
-        if list(rows) == [(_get_latest_schema_revision(),)]:
+        if list(rows) == [(_get_latest_schema_revision(),)]:  # type: ignore[no-untyped-call]
             return False
     aside = database.with_name(f"{database.name}.half-made")
     _remove(aside)
