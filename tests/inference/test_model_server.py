@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 from mlflow.exceptions import MlflowException
-from stores import free_port
+from stores import free_port, register
 
 from numnist.common.errors import NumnistError
 from numnist.inference import model_server

@@ -99,7 +99,7 @@ def test_the_winner_is_the_registered_champion(finished: Path, tmp_path: Path) -
     run = tracker.store.client.get_run(version.run_id)
     assert run.info.run_name == metrics["winner"]["name"] and "winner" in run.data.tags
     assert run.data.metrics["test_accuracy"] == metrics["test"]["accuracy"]
-    assert run.outputs and [model.model_id for model in run.outputs.model_outputs] == [version.model_id]
+    assert run.outputs and [model.model_id in version.source for model in run.outputs.model_outputs] == [True]
 
 
 def test_the_report_names_the_sample_in_its_first_line_of_text(finished: Path) -> None:
