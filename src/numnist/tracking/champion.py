@@ -37,7 +37,6 @@ class Winner:
     weights: str  # their digest
     data: str  # the digest of the data set
     figures: Mapping[str, float]
-    reference: str  # the name of the network that it is set beside
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ def read_winner(root: Path, *, evaluated: bool = False) -> Winner | None:
     try:
         figures = {f"{name}_accuracy": metrics[name]["accuracy"] for name in ("validation", "test")}
         winner = metrics["winner"]
-        return Winner(winner["name"], winner["weights"], metrics["dataset"]["digest"], figures,
-                      metrics["reference"]["name"])  # fmt: skip
+        return Winner(winner["name"], winner["weights"], metrics["dataset"]["digest"], figures)
     except KeyError:  # of an earlier version of numnist
         return None
 
