@@ -105,7 +105,7 @@ class StackedLauncher(Launcher):
         jobs = self._compose(job_overrides, initial_job_idx)
         trials = [trial_of(values_of(job)) for job in jobs]
         one = session()
-        one.use(jobs[0].executor)
+        one.use(dict(jobs[0].executor))
         one.begin_sweep(trials)
         returned: dict[int, JobReturn] = {}
         try:
