@@ -166,11 +166,11 @@ class StackedLauncher(Launcher):
         reference = config.reference_experiment  # a stack has room for one network more
         more = [trial_of(self._compose([f"+experiment={reference}"]))] if reference else []
         one = session()
-        one.use(config.executor)
+        one.use(dict(config.executor))
         one.begin_sweep(trials)
         waiting = set(range(len(jobs)))
         try:
-            for done in scheduling.train([*trials, *more], one.data, one.store, engine=one.engine):
+            for done in scheduling.train([*trials, *more], one.data, one.store, engine=one.engine, watch=one):
                 trained = {result.config for result in done}
                 for number in sorted(number for number in waiting if trials[number] in trained):
                     waiting.remove(number)

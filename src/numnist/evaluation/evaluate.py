@@ -32,7 +32,11 @@ class Sweep:
 
     def weights(self, trial: TrainingConfig) -> Parameters:
         """Read a trial's network, a stack of one."""
-        return read_weights(self.runs / trial.name / "weights.npz")
+        return read_weights(self.weights_file(trial))
+
+    def weights_file(self, trial: TrainingConfig) -> Path:
+        """Return where a trial's network lies."""
+        return self.runs / trial.name / "weights.npz"
 
     def curves(self, trial: TrainingConfig) -> pd.DataFrame:
         """Read a trial's learning curves."""
@@ -72,7 +76,7 @@ def evaluate(sweep: Sweep, data: Dataset, reference: Result, test: Callable[[], 
         dataset=Identity(data.name, data.digest),
         blank_pixels=int((data.train.pixels.max(axis=0) == 0).sum()),
         trials=_counts(sweep, data.validation),
-        winner=metrics.trial(winner.best_trial),
+        winner={**metrics.trial(winner.best_trial), "weights": files.sha256(sweep.weights_file(winner.best_trial))},
         edges=selection.edges(winner.best_trial, sweep.grid),
         spikes=[seed for seed, one in curves.items() if selection.ends_on_a_spike(one["validation_accuracy"], n)],
         validation=metrics.validation(winner, n),
