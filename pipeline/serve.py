@@ -9,12 +9,14 @@ def main() -> None:
     """Answer on 127.0.0.1 until Ctrl-C, after printing the address and a line that asks it."""
     with servers.listen("serve", "Serve the champion with MLflow's model server.", 8000) as listening:
         from numnist.inference import model_server
-        from numnist.tracking import mlflow_runs, registry
+        from numnist.tracking import champion, registry, runs
 
-        app = model_server.app(registry.model(mlflow_runs.connect(ROOT)), servers.NAMES)
+        tracker = runs.connect(ROOT)
+        found = champion.champion(tracker, ROOT)
+        app = model_server.app(registry.model(tracker.store, found.version), servers.NAMES)
         address = f"http://{servers.HOST}:{listening.getsockname()[1]}{model_server.PATH}"
         print(
-            f"The champion reads digits at {address} (Ctrl-C ends it). Ask it:\n\n"
+            f"{found.words} reads digits at {address} (Ctrl-C ends it). Ask it:\n\n"
             "  python -m pipeline.predict --json docs/three.png | "
             f"curl -H 'Content-Type: application/json' -d @- {address}\n",
             flush=True,

@@ -24,7 +24,7 @@ from numnist import numerics
 from numnist.common.errors import ConfigError, ExecutorError
 from numnist.config.schema import DataConfig, Source, TrainingConfig
 from numnist.data import dataset, fetching
-from numnist.tracking import mlflow_runs
+from numnist.tracking import runs as tracked
 from numnist.training import executors, loop, scheduling, stacks
 from numnist.training.results import Result
 from numnist.training.scheduling import WorkerPool
@@ -145,7 +145,7 @@ SLURM = {"name": "slurm", "cluster": "local", "workers": 1, "threads": 1, "minut
         (DASK | {"address": "host:8786"}, "executor.address is 'host:8786'; allowed: tcp://host:port"),
         (DASK | {"workers": 0}, "executor.workers is 0; allowed: a whole number from 1"),
         (DASK | {"color": "red"}, "unknown key executor.color"),
-        (SLURM | {"cluster": "pbs"}, "executor.cluster is 'pbs'; allowed: one of slurm, local"),
+        (SLURM | {"cluster": "pbs"}, "executor.cluster is 'pbs'; allowed: 'slurm' or 'local'"),
         (SLURM | {"parameters": 3}, "executor.parameters is 3; allowed: a mapping"),
         ({"name": "processes", "workers": 1}, "the key executor.threads is missing"),
     ],
@@ -207,7 +207,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     (directory / "data" / "test.npz").unlink()  # no worker may want it
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        mlflow_runs.connect(directory)
+        tracked.connect(directory)
     here = copied(directory, directory.parent / "here")
     finish(checkout.start(here, *GRID_COMMAND))
     return Prepared(directory, made_in(here))

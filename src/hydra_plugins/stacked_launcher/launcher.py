@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf._utils import get_omega_conf_dumper
 
 from numnist.common.errors import NumnistError
-from numnist.config.schema import TRAINING_RANGES, TrainingConfig
+from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +105,12 @@ class StackedLauncher(Launcher):
         jobs = self._compose(job_overrides, initial_job_idx)
         trials = [trial_of(values_of(job)) for job in jobs]
         one = session()
-        one.use(jobs[0].executor)
+        one.use(dict(jobs[0].executor))
         one.begin_sweep(trials)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in scheduling.train([*trials, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
+            wanted = [*trials, *self._along(jobs[0])]
+            for done in scheduling.train(wanted, one.data, one.store, engine=one.engine, watch=one):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, trial in enumerate(trials) if trial in trained}
         except NumnistError:
@@ -229,4 +230,4 @@ def _yaml(values: Any) -> str:
 
 def values_of(config: DictConfig) -> dict[str, Any]:
     """Return what decides a job's trial, as plain values."""
-    return {name: config[name] for name in (*TRAINING_RANGES, "numerics")} | {"data": dict(config.data)}
+    return {name: config[name] for name in (*TRAINING_KEYS, "numerics")} | {"data": dict(config.data)}

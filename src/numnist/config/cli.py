@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
 from numnist import numerics
 from numnist.common import dvc_lock
 from numnist.common.errors import InputError, NumnistError
-from numnist.config import schema
+from numnist.config import reader
 from numnist.config.schema import Params
 
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
@@ -27,7 +27,7 @@ _NO_MEMORY = ("Cannot allocate memory", "can't start new thread", "failed to map
 
 def params() -> Params:
     """Read and check this checkout's params.yaml."""
-    return schema.load_params(ROOT / "params.yaml")
+    return reader.load_params(ROOT / "params.yaml")
 
 
 def run(command: Callable[[], None]) -> None:
@@ -110,7 +110,7 @@ def stage() -> dict[str, Any]:
 
 def inputs(stage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the digest of every file or directory that a stage depends on, and the values of its parameters."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) if stage else {}
+    values = reader.read_yaml(ROOT / "params.yaml") if stage else {}
     parameters = {name.partition(".")[0] for name in stage.get("params", [])}
     return {name: dvc_lock.md5(ROOT / name) for name in stage.get("deps", [])} | {
         f"{name} (params.yaml)": values.get(name) for name in parameters
@@ -130,7 +130,7 @@ def _requested_numerics() -> str:
     """Return the mode given as numerics=... on the command line, else the one in params.yaml."""
     for argument in sys.argv[1:]:
         if match := re.fullmatch(r"\+{0,2}numerics=(.*)", argument):
-            return schema.parse_numerics(match[1], "the command line")
+            return reader.check(get_type_hints(Params)["numerics"], match[1], "the command line", "numerics")
     return params().numerics
 
 

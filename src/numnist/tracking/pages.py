@@ -3,8 +3,10 @@
 import os
 from typing import Any
 
+from numnist.tracking.store import Store
 
-def app(uri: str, registry_uri: str, artifacts: str, hosts: list[str]) -> Any:
+
+def app(store: Store, hosts: list[str]) -> Any:
     """Return MLflow's app on a store, told what `mlflow server` would tell it; `hosts` are its names, with ports."""
     os.environ |= {
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
@@ -13,9 +15,9 @@ def app(uri: str, registry_uri: str, artifacts: str, hosts: list[str]) -> Any:
     from mlflow.server import constants
 
     os.environ |= {
-        constants.BACKEND_STORE_URI_ENV_VAR: uri,
-        constants.REGISTRY_STORE_URI_ENV_VAR: registry_uri,
-        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts,
+        constants.BACKEND_STORE_URI_ENV_VAR: store.uri,
+        constants.REGISTRY_STORE_URI_ENV_VAR: os.environ.get("MLFLOW_REGISTRY_URI") or store.uri,
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(store.artifacts),
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }
     from mlflow.server import fastapi_app
