@@ -16,7 +16,7 @@ from numnist.common.errors import DataError, StorageError
 if TYPE_CHECKING:
     import numpy as np
 
-_PARTIAL = ".partial-"  # what an interrupted write leaves behind; see `remove_partial`
+PARTIAL = ".partial-"  # what an interrupted write leaves behind; see `remove_partial`
 
 
 def sha256(path: Path) -> str:
@@ -39,7 +39,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _replace(path: Path, content: bytes) -> None:
     """Write to a temporary file beside the path, to disk, and rename it over the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
@@ -75,7 +75,7 @@ def read_json(path: Path) -> Any:
 
 def remove_partial(directory: Path) -> None:
     """Delete what interrupted writes left in a directory and below; only its owner may call this."""
-    for leftover in directory.rglob(_PARTIAL + "*"):
+    for leftover in directory.rglob(PARTIAL + "*"):
         leftover.unlink(missing_ok=True)
 
 

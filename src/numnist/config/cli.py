@@ -103,9 +103,10 @@ def outlive_readers() -> None:
 
 def stage() -> dict[str, Any]:
     """Return what dvc.yaml says of the stage that DVC runs this process for; nothing where a person started it."""
-    name = os.environ.get("DVC_STAGE")
-    described = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8")) if name else {}
-    return described.get("stages", {}).get(name, {})
+    if not (name := os.environ.get("DVC_STAGE")):
+        return {}
+    described = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${data.name}", params().data.name)
+    return yaml.safe_load(described)["stages"].get(name, {})
 
 
 def inputs(stage: Mapping[str, Any]) -> dict[str, Any]:
