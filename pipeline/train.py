@@ -54,7 +54,7 @@ def main() -> None:
     except HydraException as error:
         raise ConfigError(f"the configuration cannot be composed: {error}") from None
     except (KeyboardInterrupt, SystemExit) as ending:
-        killed = isinstance(ending, KeyboardInterrupt) or ending.code == cli.TERMINATED
+        killed = isinstance(ending, KeyboardInterrupt) or ending.code in cli.ENDED
         status = "KILLED" if killed else "FAILED"
         raise
     finally:

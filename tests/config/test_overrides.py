@@ -179,9 +179,9 @@ def test_what_is_allowed_passes(arguments: str) -> None:
         ("split_seed: 0", "split_seed: -1", "data.split_seed is -1"),
         ("split_seed: 0", "split_seed: yes", "data.split_seed is True"),
         (
-            "    mirrors: []  ",
-            "    mirrors: [http://example.org/]  ",
-            "datasets.mnist-5k.mirrors is 'http://example.org/'; allowed: an https URL or a directory",
+            "  mnist-5k: {}  ",
+            "  mnist-5k: {mirrors: [http://example.org/]}  ",
+            "datasets.mnist-5k.mirrors is 'http://example.org/'; allowed: an https URL, a directory or a file",
         ),
         ("    table: kaggle/train.csv", "    table: 3", "datasets.kaggle.table is 3; allowed: a text"),
         ("    table: kaggle/train.csv", "    table: a.csv\n    mirrors: [x]", "either a table, or mirrors and sha256"),

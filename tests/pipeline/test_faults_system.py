@@ -29,8 +29,10 @@ LONG = ("-m", "pipeline.train", "-m", "hidden_size=3", "iterations=1,1000000", "
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with data and an empty tracking store, at a path with a space and letters beyond ASCII."""
     directory = checkout.make(tmp_path_factory.mktemp("größe zwei"))
-    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw", None)
-    dataset.preprocess(directory / "data" / "raw", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0))
+    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw" / "mnist-5k")
+    dataset.preprocess(
+        directory / "data" / "raw" / "mnist-5k", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         tracked.connect(directory)

@@ -203,8 +203,10 @@ class Prepared:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     directory = checkout.make(tmp_path_factory.mktemp("executors"), SWEEP)
-    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw", None)
-    dataset.preprocess(directory / "data" / "raw", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0))
+    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw" / "mnist-5k")
+    dataset.preprocess(
+        directory / "data" / "raw" / "mnist-5k", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0)
+    )
     (directory / "data" / "test.npz").unlink()  # no worker may want it
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

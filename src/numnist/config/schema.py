@@ -179,19 +179,25 @@ class DataConfig(Record):
 
 DIGITS = tuple("0123456789")  # the names of the classes of a data set that names none
 ClassName = Annotated[str, Text("a name", r".*\S.*", numbers=True)]
+FolderName = Annotated[str, Text("letters, digits, . _ and -", r"\w[\w.-]*")]
+PinnedFile = Annotated[
+    str, Text("a file of MNIST's four, or with .gz", r"(train|t10k)-(images-idx3|labels-idx1)-ubyte(\.gz)?")
+]
 _CLASSES = "a list of 2 to 100 names without repeats, one per class, in the labels' order"
 
 
 @dataclass(frozen=True)
 class Source(Record):
-    """Where a data set comes from: mirrors, and the SHA-256 that each file must have (none: a packaged sample).
+    """Where a data set comes from: mirrors, and the SHA-256 of each file, of its content or (.gz) of its gzip.
 
-    A mirror is a base URL or a directory. Or the data set is a table, the path of a file like Kaggle's train.csv.
+    A mirror is a base URL, a directory or a file. Or the data set is a table, the path of Kaggle's train.csv.
     `classes` are the names of its classes, in the order of its labels.
     """
 
-    mirrors: tuple[Annotated[str, Text("an https URL or a directory", r"https://.+|(?!.*://).+")], ...] = ()
-    sha256: Mapping[str, Annotated[str, Text("64 hexadecimal digits", "[0-9a-f]{64}")]] = field(default_factory=dict)
+    mirrors: tuple[Annotated[str, Text("an https URL, a directory or a file", r"https://.+|(?!.*://).+")], ...] = ()
+    sha256: Mapping[PinnedFile, Annotated[str, Text("64 hexadecimal digits", "[0-9a-f]{64}")]] = field(
+        default_factory=dict
+    )
     table: Annotated[str, Text("a text", ".*")] = ""
     classes: Annotated[tuple[ClassName, ...], Several(_CLASSES, 2, 100)] = DIGITS
 
@@ -263,7 +269,7 @@ class Params(Common):
     """What params.yaml says."""
 
     data: DataConfig
-    datasets: Mapping[str, Source]
+    datasets: Mapping[FolderName, Source]
     sweep: Sweep
     numerics: Literal["portable", "native"]
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from numnist.common.errors import DataError
-from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, write_json
+from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, sha256, write_json
 from numnist.config.schema import DIGITS, DataConfig
 from numnist.data import idx
+from numnist.data.forms import RECORD
 
 _SPLITS = ("train", "validation", "test")
 _TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
@@ -119,22 +120,29 @@ def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
 
 
 def _read_split(directory: Path, prefix: str, classes: int) -> Split:
-    images, labels = _find(directory, f"{prefix}-*images*"), _find(directory, f"{prefix}-*labels*")
-    split = Split(idx.read_images(images), idx.read_labels(labels, classes))
-    if len(split.pixels) != len(split.labels):
-        raise DataError(
-            f"{labels}: count: expected {len(split.pixels):,}, as many labels as there are images in "
-            f"{images.name}, got {len(split.labels):,}; delete both and run `python -m pipeline.fetch`"
-        )
+    images, labels = (directory / name for name in idx.NAMES if name.startswith(prefix))
+    try:
+        split = Split(idx.read_images(images), idx.read_labels(labels, classes))
+        if len(split.pixels) != len(split.labels):
+            raise DataError(
+                f"{labels}: count: expected {len(split.pixels):,}, as many labels as there are images in "
+                f"{images.name}, got {len(split.labels):,}"
+            )
+    except DataError as error:
+        raise DataError(f"{error}. {_remedy(directory)}") from None
     return split
 
 
-def _find(directory: Path, pattern: str) -> Path:
-    found = sorted(directory.glob(pattern))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise DataError(f"{directory}: expected one file named {pattern}, got {names}; run `python -m pipeline.fetch`")
-    return found[0]
+def _remedy(directory: Path) -> str:
+    if not all((directory / name).is_file() for name in idx.NAMES):
+        return "Run `python -m pipeline.fetch`"
+    made = read_json(directory / RECORD)["sha256"] if (directory / RECORD).exists() else {}
+    if any(sha256(directory / name) != made.get(name) for name in idx.NAMES):
+        return f"That is not what fetch made: move {directory} away and run `python -m pipeline.fetch`"
+    return (
+        "That is what was fetched, so the data set itself is wrong: mend it where it comes from and pin it anew, or "
+        "name its classes, in params.yaml; then run `dvc repro`"
+    )
 
 
 def _describe(arrays: Mapping[str, np.ndarray], classes: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from numnist.common import files
@@ -127,6 +128,7 @@ def summary(figures: Metrics) -> dict[str, Any]:
 def _counts(sweep: Sweep, validation: Split) -> TrialCounts:
     states = selection.unfinished(sweep.table, sweep.grid)["status"].tolist()
     finished = sweep.table.loc[sweep.table["status"] == FINISHED, "validation_accuracy"]
-    nothing = sum(statistics.learned_nothing(accuracy, validation.labels) for accuracy in finished)
+    class_counts = np.bincount(validation.labels).tolist()
+    nothing = sum(statistics.learned_nothing(accuracy, class_counts) for accuracy in finished)
     lost = {state: states.count(state) for state in ("diverged", "failed", "missing")}
     return TrialCounts(finished=len(finished), **lost, learned_nothing=nothing)
