@@ -84,12 +84,13 @@ def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
 
 def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
     """Measure the training of a whole sweep as the train stage does it, layout, curves and store included."""
-    from numnist.config import schema
+    from numnist.config import reader
+    from numnist.config.schema import TrainingConfig
     from numnist.data import dataset
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [schema.parse_training(trial, "the benchmark") for trial in trials]
+    configs = [reader.check(TrainingConfig, trial, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     begun = time.perf_counter()
     done = [
@@ -105,21 +106,22 @@ def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, f
 
 def track(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
     """Measure what it costs to track one of the trials that `sweep_whole` trained."""
-    from numnist.config import schema
+    from numnist.config import reader
+    from numnist.config.schema import TrainingConfig
     from numnist.data import dataset
-    from numnist.tracking import mlflow_runs
+    from numnist.tracking import runs
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [schema.parse_training(trial, "the benchmark") for trial in trials]
+    configs = [reader.check(TrainingConfig, trial, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
-    tracker = mlflow_runs.connect(ROOT)
+    tracker = runs.connect(ROOT)
     parent = tracker.begin_sweep("benchmark", "benchmark", {})
     begun = time.perf_counter()
     for result in results:
-        run = tracker.begin_trial(result.config, result.key, parent, {})
-        tracker.finish_trial(run, result, ROOT / "runs" / result.config.name)
+        run = tracker.begin_trial(result.config.name, result.key, parent, {})
+        tracker.finish_trial(run, ROOT / "runs" / result.config.name)
     return {"ms": 1000 * (time.perf_counter() - begun) / len(results)}
 
 

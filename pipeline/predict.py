@@ -5,9 +5,9 @@ Kaggle's digit-recognizer: `python -m pipeline.predict --kaggle test.csv submiss
 """
 
 import argparse
-import io
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 def main() -> None:
     """Print what the network sees in each picture, or answer Kaggle's test.csv."""
     arguments = _arguments()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without block characters
     if arguments.json:
         print_json(arguments.pictures)
         return
     from numnist.training import results
 
-    network = results.read_weights(weights_of(arguments.run))
+    with tempfile.TemporaryDirectory() as directory:
+        network = results.read_weights(weights_of(arguments.run, Path(directory)))
     if arguments.kaggle:
         answer_kaggle(network, *arguments.kaggle)
         return
@@ -45,15 +44,21 @@ def print_json(paths: list[Path]) -> None:
     print(json.dumps({"inputs": [digit_images.read(path).tolist() for path in paths]}))
 
 
-def weights_of(run: str) -> Path:
-    """Return the weights file of the champion or of an MLflow run."""
-    from numnist.tracking import mlflow_runs, registry
+def weights_of(run: str, directory: Path) -> Path:
+    """Copy the weights file of the champion or of an MLflow run into a directory, and say which network answers."""
+    from numnist.tracking import champion, registry, runs
 
-    return registry.weights_of(mlflow_runs.connect(ROOT), run)
+    tracker = runs.connect(ROOT)
+    if run != registry.CHAMPION:
+        return tracker.weights_of(run, directory)
+    found = champion.champion(tracker, ROOT)
+    print(f"asking {found.words}", file=sys.stderr)
+    return registry.weights_of(tracker.store, found.version, directory)
 
 
-def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
+def read_picture(weights: "Parameters", path: Path, *, show: bool) -> bool:
     """Print the digit in a picture and the ten probabilities, or why there are none; return whether there were."""
+    from numnist import network
     from numnist.inference import digit_images, prediction
 
     try:
@@ -61,20 +66,20 @@ def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return False
-    probability = prediction.probabilities(network, pixels[None])[0]
+    probability = network.probabilities(weights, pixels[None])[0]
     print(f"{path}: {probability.argmax()} ({probability.max():.1%})\n{prediction.chart(probability)}")
     if show:
         print(prediction.blocks(pixels))
     return True
 
 
-def answer_kaggle(network: "Parameters", test: Path, submission: Path) -> None:
+def answer_kaggle(weights: "Parameters", test: Path, submission: Path) -> None:
     """Write the digit of each row of test.csv in the form that Kaggle scores."""
+    from numnist import network
     from numnist.data import kaggle
-    from numnist.inference import prediction
 
     kaggle.check_submission(submission)  # before the work, and again when it is written
-    digits = prediction.probabilities(network, kaggle.read_test(test)).argmax(axis=1)
+    digits = network.probabilities(weights, kaggle.read_test(test)).argmax(axis=1)
     kaggle.write_submission(submission, digits)
     print(f"{submission}: {len(digits):,} digits")
 

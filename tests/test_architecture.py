@@ -18,7 +18,7 @@ MAY_IMPORT = {  # each package, or module that stands alone, and what else of ou
     "numerics": {"common"},
     "network": set(),
     "data": {"common", "config", "network"},
-    "tracking": {"common", "config", "training"},
+    "tracking": {"common"},
     "training": {"common", "config", "data", "network", "numerics", "tracking"},
     "evaluation": {"common", "config", "data", "network", "training"},
     "inference": {"common", "config", "data", "network", "tracking"},

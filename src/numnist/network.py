@@ -123,6 +123,20 @@ def measure(a: Activations, labels: Array) -> tuple[Array, Array]:
     return np.log(a.total[:, 0]) + peak - score, score == peak
 
 
+def probabilities(p: Parameters, pixels: Array, batch: int = 1_000) -> Array:
+    """Compute one network's class probabilities, (m, classes), of images (m, 784) with pixels from 0 to 255."""
+    batches = (pixels[first : first + batch] for first in range(0, len(pixels), batch))
+    columns = [forward(p, images.T.astype(np.float32) / 255).A2[0] for images in batches]
+    return np.concatenate([np.empty((p.W2.shape[-2], 0), np.float32), *columns], axis=1).T
+
+
+def foremost_weights(p: Parameters, count: int) -> Array:
+    """Return what one network's hidden units weigh pixels by, (units, 784): `count`, largest outgoing weights first."""
+    influence = np.abs(p.W2[0]).max(axis=0)
+    foremost: Array = p.W1[0][np.argsort(-influence, kind="stable")[:count]]
+    return foremost
+
+
 def _times_shared(A: Array, B: Factor) -> Array:
     """A @ B for a stack A (n, r, k) and one B (k, c): the same as, and faster than, n products of r rows."""
     n, r, k = A.shape

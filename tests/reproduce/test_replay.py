@@ -15,7 +15,7 @@ from numnist.config.schema import TrainingConfig
 from numnist.reproduce import verify
 from numnist.reproduce.replay import Replay, config_of
 from numnist.reproduce.replay import replay as again
-from numnist.tracking.mlflow_runs import CODE, TrackedRun
+from numnist.tracking.runs import CODE, TrackedRun
 from numnist.training import checkpoints, results, scheduling
 
 CONFIG = TrainingConfig(hidden_size=5, learning_rate=1e-05, iterations=2, seed=0, initialization="he")
@@ -87,7 +87,7 @@ def test_parameters_are_read_as_they_were_logged(recorded: TrackedRun) -> None:
 
 
 def test_parameters_that_are_missing_or_not_allowed_are_errors(recorded: TrackedRun) -> None:
-    with pytest.raises(DataError, match="has no complete parameters"):
+    with pytest.raises(DataError, match="has no parameter hidden_size; replay another"):
         config_of(replace(recorded, params={}))
-    with pytest.raises(ConfigError, match="the run id: hidden_size is 0"):
+    with pytest.raises(ConfigError, match="the run id: hidden_size is '0'; allowed"):
         config_of(replace(recorded, params={**PARAMS, "hidden_size": "0"}))

@@ -22,9 +22,10 @@ from stores import copy_store
 
 from numnist import numerics
 from numnist.common.errors import ConfigError, ExecutorError
+from numnist.config.reader import check_executor
 from numnist.config.schema import DataConfig, Source, TrainingConfig
 from numnist.data import dataset, fetching
-from numnist.tracking import mlflow_runs
+from numnist.tracking import runs as tracked
 from numnist.training import executors, loop, scheduling, stacks
 from numnist.training.results import Result
 from numnist.training.scheduling import WorkerPool
@@ -145,19 +146,19 @@ SLURM = {"name": "slurm", "cluster": "local", "workers": 1, "threads": 1, "minut
         (DASK | {"address": "host:8786"}, "executor.address is 'host:8786'; allowed: tcp://host:port"),
         (DASK | {"workers": 0}, "executor.workers is 0; allowed: a whole number from 1"),
         (DASK | {"color": "red"}, "unknown key executor.color"),
-        (SLURM | {"cluster": "pbs"}, "executor.cluster is 'pbs'; allowed: one of slurm, local"),
+        (SLURM | {"cluster": "pbs"}, "executor.cluster is 'pbs'; allowed: 'slurm' or 'local'"),
         (SLURM | {"parameters": 3}, "executor.parameters is 3; allowed: a mapping"),
         ({"name": "processes", "workers": 1}, "the key executor.threads is missing"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_by_key(values: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        executors.parse(values)
+        check_executor(values, "here")
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_within_the_given_time(tmp_path: Path) -> None:
     address = f"tcp://127.0.0.1:{slurm.free_port()}"
-    settings = executors.parse(DASK | {"address": address})
+    settings = check_executor(DASK | {"address": address}, "here")
     with (
         pytest.raises(ExecutorError, match=rf"no Dask scheduler answers at {address} within 1 s .*start one with"),
         executors.opened(settings, DATA, tmp_path),
@@ -174,7 +175,7 @@ def test_a_package_that_is_absent_is_told_with_the_way_to_install_it(
         pytest.raises(
             ExecutorError, match=rf"needs the package {package}; run `pip install -e '\.\[{values['name']}\]'`"
         ),
-        executors.opened(executors.parse(values), DATA, tmp_path),
+        executors.opened(check_executor(values, "here"), DATA, tmp_path),
     ):
         pass
 
@@ -202,12 +203,14 @@ class Prepared:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     directory = checkout.make(tmp_path_factory.mktemp("executors"), SWEEP)
-    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw", None)
-    dataset.preprocess(directory / "data" / "raw", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0))
+    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw" / "mnist-5k")
+    dataset.preprocess(
+        directory / "data" / "raw" / "mnist-5k", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0)
+    )
     (directory / "data" / "test.npz").unlink()  # no worker may want it
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        mlflow_runs.connect(directory)
+        tracked.connect(directory)
     here = copied(directory, directory.parent / "here")
     finish(checkout.start(here, *GRID_COMMAND))
     return Prepared(directory, made_in(here))

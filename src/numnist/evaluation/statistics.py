@@ -1,10 +1,12 @@
 """What the counts of a test do and do not say: intervals, paired tests, calibration, figures per class.
 
 Right and wrong predictions are boolean arrays (m,), one entry an image. Everything here is exact or a closed formula:
-the same input gives the same figures on every machine.
+the same input gives the same figures on every machine. SciPy has Wilson's interval and McNemar's test, too, but the
+last digits differ between its versions; the tests hold ours to them.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,15 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def learned_nothing(accuracy: float, class_counts: Sequence[int]) -> bool:
+    """Whether an accuracy is no better than chance: than to name the most frequent class for every image.
+
+    `class_counts` are the images of each class. It is better if its whole 95% interval lies above that class's share.
+    """
+    n = sum(class_counts)
+    return wilson_interval(round(accuracy * n), n)[0] <= max(class_counts) / n
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ class Reliability:
     def expected_calibration_error(self) -> float:
         """The mean gap between confidence and accuracy, each bin weighted by its images."""
         gaps = np.abs(self.confidence - self.accuracy) * self.count
-        return float(gaps.sum() / self.count.sum())
+        return math.fsum(gaps) / int(self.count.sum())
 
 
 def reliability(confidence: Array, right: Array, bins: int = 10) -> Reliability:

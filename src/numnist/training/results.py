@@ -1,7 +1,6 @@
 """What a trained trial leaves behind: its result, the directory under runs/ that holds it, and the sweep's table."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,16 +78,6 @@ def read_weights(path: Path) -> Parameters:
     if not len(arrays["W1"]) == len(arrays["b1"]) == arrays["W2"].shape[1]:
         raise DataError(f"{path}: W1, b1 and W2 disagree about the number of hidden units")
     return Parameters(*(arrays[name][np.newaxis] for name in expected))
-
-
-def sweep_key(keys: Iterable[str]) -> str:
-    """Return the key of a sweep: the hash of its trials' keys, in whatever order."""
-    return hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:32]
-
-
-def keys_in(runs: Path) -> list[str]:
-    """Return the keys of the trials whose directories lie below a directory."""
-    return [files.read_json(found)["key"] for found in runs.glob("*/result.json")]
 
 
 def write_table(path: Path, runs: Path) -> None:
