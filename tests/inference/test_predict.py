@@ -87,7 +87,7 @@ def test_a_picture_that_fails_is_told_and_the_others_are_read(command, tmp_path,
     assert end.value.code == 1
     out, err = capsys.readouterr()
     assert out.startswith(f"{tmp_path / 'good.png'}: 7")
-    assert err.startswith(f"error: {tmp_path / 'bad.png'} is not a PNG or JPEG picture")
+    assert err.startswith(f"error: {tmp_path / 'bad.png'} is not a picture in PNG")
 
 
 def test_a_store_without_a_champion_ends_the_command_with_its_message(command, monkeypatch, tmp_path):
