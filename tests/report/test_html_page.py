@@ -207,8 +207,8 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
     metrics = files.read_json(path)
     for significant in (False, True):
         pair = {"p_value": 0.4, "significant": significant, "only_first": 9, "only_second": 6}
-        metrics["mcnemar"]["runner_up"] |= pair
-        metrics["mcnemar"]["reference"] |= {"p_value": 1e-9, "significant": True, "only_first": 9, "only_second": 2}
+        metrics["runner_up"]["mcnemar"] |= pair
+        metrics["reference"]["mcnemar"] |= {"p_value": 1e-9, "significant": True, "only_first": 9, "only_second": 2}
         files.write_json(path, metrics)
         page = Page(rendered(tmp_path))
         assert ("not significant on this data" in page.words) != significant
@@ -363,6 +363,16 @@ def test_another_data_set_is_named_by_its_classes_and_never_called_digits(root, 
     assert html.split('class="confusion"')[1].split("</svg>")[0].count('class="field"') == count**2
     assert html.split('class="digits small"')[1].split("</ul>")[0].count("<img") == count * min(3, max(1, 40 // count))
     assert ("The commonest mistakes" in page.text) == (count > 30)
+
+
+def test_names_that_a_table_would_read_as_something_else_stay_as_they_are(root, tmp_path):
+    names = ["NA", "1.0", "true", "007"]
+    material = with_classes(html_page.read(root, PARAMS), names)
+    for name in ("per_class", "confusion"):
+        material.tables[name].to_csv(tmp_path / name)
+        material.tables[name] = results.read_table(tmp_path / name).iloc[:, 1:]
+    page = Page(html_page.render(material))
+    assert [row[0] for _, row in page.rows if row and row[0] in names][: len(names)] == names
 
 
 def test_names_of_classes_are_escaped(root):
