@@ -35,7 +35,7 @@ bench: .venv-bench/.installed  ## measure numnist against PyTorch, JAX, scikit-l
 	@.venv-bench/bin/python -m benchmarks.run
 
 clean:  ## delete all that the pipeline made, and the environment; the tracked runs in mlflow.db stay
-	rm -rf .venv .venv-bench data runs reports sweep.csv launches .cells .sample .dvc/cache .dvc/tmp
+	rm -rf .venv .venv-bench data runs reports sweep.csv launches .checkpoints .sample .dvc/cache .dvc/tmp
 
 lock:  ## renew requirements.lock from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv

@@ -53,7 +53,7 @@ class Sizes:
     seconds: float = 1.0  # how long a measurement lasts, about
     rounds: int = 3
     overheads: Sequence[str] = OURS  # the modes whose overheads are measured
-    seeds: int = 100  # of work 5's sweep of many cells, ten cells each
+    seeds: int = 100  # of work 5's sweep of many trials, ten trials each
 
 
 QUICK = Sizes(
@@ -73,7 +73,7 @@ QUICK = Sizes(
 
 
 def rows(
-    works: Sequence[int], sizes: Sizes, cells: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int
+    works: Sequence[int], sizes: Sizes, trials: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int
 ) -> list[Row]:
     """List the rows of works 1 to 4; numnist's sweeps as a whole are not made of cases, and not among them."""
     made: list[Row] = []
@@ -95,7 +95,7 @@ def rows(
             for name in names:
                 add(2, f"h = {h}", name, hidden=h, networks=STACK)
     if 3 in works:
-        made.extend(_sweep_rows(sizes, cells, [name for name in names if name not in (*OURS, "torch-vmap")], cores))
+        made.extend(_sweep_rows(sizes, trials, [name for name in names if name not in (*OURS, "torch-vmap")], cores))
     if 4 in works:
         for n in sizes.networks:
             for name in ("jax-vmap", *OURS):
@@ -116,18 +116,18 @@ def rows(
     return made
 
 
-def _sweep_rows(sizes: Sizes, cells: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int) -> Iterator[Row]:
+def _sweep_rows(sizes: Sizes, trials: Sequence[Mapping[str, Any]], names: Sequence[str], cores: int) -> Iterator[Row]:
     """Add up the sweep from measured iterations: job by job, or for a stack one program for each hidden size."""
     for name in names:
         parts = []
-        for h in dict.fromkeys(cell["hidden_size"] for cell in cells):
-            jobs = [cell for cell in cells if cell["hidden_size"] == h]
-            longest = max(cell["iterations"] for cell in jobs)
-            networks = len({(cell["learning_rate"], cell["seed"]) for cell in jobs})
+        for h in dict.fromkeys(trial["hidden_size"] for trial in trials):
+            jobs = [trial for trial in trials if trial["hidden_size"] == h]
+            longest = max(trial["iterations"] for trial in jobs)
+            networks = len({(trial["learning_rate"], trial["seed"]) for trial in jobs})
             stacks = CONTESTANTS[name].stacks
-            iterations = longest * networks if stacks else sum(cell["iterations"] for cell in jobs)
+            iterations = longest * networks if stacks else sum(trial["iterations"] for trial in jobs)
             parts.append((Case(name, h, networks if stacks else 1, sizes.images, cores), iterations))
-        yield Row(3, f"{len(cells)} cells", name, tuple(parts))
+        yield Row(3, f"{len(trials)} trials", name, tuple(parts))
 
 
 def gflop(case: Case) -> float:

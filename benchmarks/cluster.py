@@ -24,9 +24,9 @@ import numpy as np  # noqa: E402
 from benchmarks import images  # noqa: E402
 from numnist.config import schema  # noqa: E402
 from numnist.config.schema import TrainingConfig  # noqa: E402
-from numnist.data.dataset import Dataset, Part  # noqa: E402
+from numnist.data.dataset import Dataset, Split  # noqa: E402
 from numnist.training import executors, scheduling, stacks  # noqa: E402
-from numnist.training.scheduling import Engine  # noqa: E402
+from numnist.training.scheduling import WorkerPool  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2
@@ -48,44 +48,44 @@ def main(*, quick: bool) -> None:
             _growth(few, engine, scratch, (10, 100) if quick else (10, 100, 1000))
 
 
-def _throughput(data: Dataset, engine: Engine | None, scratch: Path, *, iterations: int, pairs: int) -> None:
+def _throughput(data: Dataset, engine: WorkerPool | None, scratch: Path, *, iterations: int, pairs: int) -> None:
     """Train the default sweep's networks here and there, in turn."""
-    cells = [_cell(h, rate, iterations, seed) for h, rate, seed in product((10, 32, 64), (0.3, 0.5, 1.0), (0, 1))]
+    trials = [_trial(h, rate, iterations, seed) for h, rate, seed in product((10, 32, 64), (0.3, 0.5, 1.0), (0, 1))]
     laying_out = statistics.median(_seconds(lambda: stacks.lay_out(data, "training")) for _ in range(3))
     ways: dict[str, Callable[[Path], float]] = {
-        "here, 2 threads": lambda at: _trained(cells, data, at, None) - laying_out,
-        "Dask, 2 workers of 1": lambda at: _trained(cells, data, at, engine),
+        "here, 2 threads": lambda at: _trained(trials, data, at, None) - laying_out,
+        "Dask, 2 workers of 1": lambda at: _trained(trials, data, at, engine),
     }
     _trained(
-        [_cell(4, 0.3, 1, seed) for seed in range(WORKERS * 4)], data, scratch / "warm", engine
+        [_trial(4, 0.3, 1, seed) for seed in range(WORKERS * 4)], data, scratch / "warm", engine
     )  # they lay out, too
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for pair in range(pairs):
         for name, way in ways.items():
             seconds[name].append(way(scratch / f"{name}-{pair}"))
     for name, values in seconds.items():
-        print(f"{len(cells)} networks, {iterations} iterations, {name}: {_spread(values)} s")
+        print(f"{len(trials)} networks, {iterations} iterations, {name}: {_spread(values)} s")
     here, there = seconds.values()
     print(f"throughput on Dask against here: {_spread([100 * a / b for a, b in zip(here, there)])} %, pair by pair")
 
 
-def _growth(few: Dataset, engine: Engine | None, scratch: Path, sizes: Sequence[int]) -> None:
-    """Train more and more cells of one iteration on 400 images: what is left is what a cell and a stack cost."""
-    plan = scheduling.plan([_cell(64, 0.3, 1, 0)], scheduling.open_store(scratch / "none", few))[0]
+def _growth(few: Dataset, engine: WorkerPool | None, scratch: Path, sizes: Sequence[int]) -> None:
+    """Train more and more trials of one iteration on 400 images: what is left is what a trial and a stack cost."""
+    plan = scheduling.plan([_trial(64, 0.3, 1, 0)], scheduling.open_store(scratch / "none", few))[0]
     done = stacks.train(plan, few, stacks.identity_here("portable") | {"data": few.digest}, 1)
-    print(f"a cell of 64 hidden units: {len(pickle.dumps(plan)):,} bytes out, {len(pickle.dumps(done)):,} bytes back")
+    print(f"a trial of 64 hidden units: {len(pickle.dumps(plan)):,} bytes out, {len(pickle.dumps(done)):,} bytes back")
     for size in sizes:
-        cells = [_cell(4, 0.3, 1, seed) for seed in range(size)]
-        took = _trained(cells, few, scratch / f"cells-{size}", engine)
-        print(f"{size:,} cells of one iteration: {took:.2f} s, {1000 * took / size:.1f} ms a cell")
+        trials = [_trial(4, 0.3, 1, seed) for seed in range(size)]
+        took = _trained(trials, few, scratch / f"trials-{size}", engine)
+        print(f"{size:,} trials of one iteration: {took:.2f} s, {1000 * took / size:.1f} ms a trial")
     if engine:
         took = _seconds(lambda: [done.result() for done in [engine.executor.submit(abs, -i) for i in range(200)]])
         print(f"a task that does nothing: {1000 * took / 200:.1f} ms")
 
 
-def _trained(cells: Sequence[TrainingConfig], data: Dataset, directory: Path, engine: Engine | None) -> float:
+def _trained(trials: Sequence[TrainingConfig], data: Dataset, directory: Path, engine: WorkerPool | None) -> float:
     store = scheduling.open_store(directory, data)
-    return _seconds(lambda: list(scheduling.train(cells, data, store, engine=engine)))
+    return _seconds(lambda: list(scheduling.train(trials, data, store, engine=engine)))
 
 
 def _seconds(action: Callable[[], object]) -> float:
@@ -94,7 +94,7 @@ def _seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _cell(hidden_size: int, rate: float, iterations: int, seed: int) -> TrainingConfig:
+def _trial(hidden_size: int, rate: float, iterations: int, seed: int) -> TrainingConfig:
     values = {"hidden_size": hidden_size, "learning_rate": rate, "iterations": iterations, "seed": seed}
     return schema.parse_training(values | {"initialization": "he"}, "the benchmark")
 
@@ -104,7 +104,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _size(data: Dataset) -> int:
-    return sum(array.nbytes for part in (data.train, data.validation) for array in (part.pixels, part.labels))
+    return sum(array.nbytes for split in (data.train, data.validation) for array in (split.pixels, split.labels))
 
 
 def _synthetic() -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ def _synthetic() -> tuple[np.ndarray, np.ndarray]:
 
 def _part_of(arrays: tuple[np.ndarray, np.ndarray], training: int) -> Dataset:
     pixels, labels = arrays
-    train, rest = Part(pixels[:training], labels[:training]), Part(pixels[training:], labels[training:])
+    train, rest = Split(pixels[:training], labels[:training]), Split(pixels[training:], labels[training:])
     return Dataset("benchmark", f"benchmark of {training} and {len(rest.labels)}", train, rest)
 
 

@@ -52,10 +52,10 @@ def _mnist(root: Path, params: Params) -> tuple[tuple[np.ndarray, np.ndarray], s
         fetching.fetch(params.datasets["mnist"], "mnist", Path(directory), mirror)
         pixels = idx.read_images(Path(directory) / "train-images-idx3-ubyte.gz")
         labels = idx.read_labels(Path(directory) / "train-labels-idx1-ubyte.gz")
-    training, validation = dataset.split(labels, params.data.validation_one_in, params.data.split_seed)
+    training, validation = dataset.choose_validation(labels, params.data.validation_one_in, params.data.split_seed)
     order = np.concatenate([training, validation])
     return (pixels[order], labels[order]), "MNIST, fetched for this run"
 
 
-def _arrays(part: dataset.Part) -> tuple[np.ndarray, np.ndarray]:
-    return part.pixels, part.labels
+def _arrays(split: dataset.Split) -> tuple[np.ndarray, np.ndarray]:
+    return split.pixels, split.labels

@@ -82,44 +82,44 @@ def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
     return {"gflops": 2 * SQUARE**3 / min(times) / 1e9}
 
 
-def sweep_whole(contestant: str, threads: int, cells: list[Any]) -> dict[str, float]:
+def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
     """Measure the training of a whole sweep as the train stage does it, layout, curves and store included."""
     from numnist.config import schema
     from numnist.data import dataset
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [schema.parse_training(cell, "the benchmark") for cell in cells]
+    configs = [schema.parse_training(trial, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     begun = time.perf_counter()
     done = [
         result
-        for some in scheduling.train(configs, data, scheduling.open_store(ROOT / ".cells", data))
+        for some in scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
         for result in some
     ]
     took = time.perf_counter() - begun
-    if len(done) != len(cells):
-        raise SystemExit(f"the sweep gave {len(done)} results for {len(cells)} cells")
+    if len(done) != len(trials):
+        raise SystemExit(f"the sweep gave {len(done)} results for {len(trials)} trials")
     return {"ms": 1000 * took, "peak_mb": _peak_memory()}
 
 
-def track(contestant: str, threads: int, cells: list[Any]) -> dict[str, float]:
-    """Measure what it costs to track one of the cells that `sweep_whole` trained."""
+def track(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
+    """Measure what it costs to track one of the trials that `sweep_whole` trained."""
     from numnist.config import schema
     from numnist.data import dataset
     from numnist.tracking import mlflow_runs
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [schema.parse_training(cell, "the benchmark") for cell in cells]
+    configs = [schema.parse_training(trial, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
-    [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".cells", data))
+    [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
     tracker = mlflow_runs.connect(ROOT)
     parent = tracker.begin_sweep("benchmark", "benchmark", {})
     begun = time.perf_counter()
     for result in results:
-        run = tracker.begin_cell(result.config, result.key, parent, {})
-        tracker.finish_cell(run, result, ROOT / "runs" / result.config.name)
+        run = tracker.begin_trial(result.config, result.key, parent, {})
+        tracker.finish_trial(run, result, ROOT / "runs" / result.config.name)
     return {"ms": 1000 * (time.perf_counter() - begun) / len(results)}
 
 

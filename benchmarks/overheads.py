@@ -1,6 +1,6 @@
 """What the project's commands cost beside the training: measured on a fresh clone of HEAD, with the benchmark's images.
 
-A cell that is in the store of cells is not trained again. So all cells are trained first, then the note's network
+A trial that is in the store of trials is not trained again. So all trials are trained first, then the note's network
 alone, though `dvc repro` has it in a stack: that is the training. What `dvc repro` takes after it is all the rest.
 """
 
@@ -23,7 +23,7 @@ from pipeline import evaluate
 
 TEST_IMAGES = 10_000
 NO_OPS = 3
-ARITHMETIC = 5  # measurements of an iteration, whose median is taken off a sweep of many cells
+ARITHMETIC = 5  # measurements of an iteration, whose median is taken off a sweep of many trials
 MANY: dict[str, list[Any]] = {
     "hidden_size": [10],
     "learning_rate": [0.1, 0.2, 0.3, 0.4, 0.5],
@@ -39,61 +39,61 @@ def sweep_and_overheads(
     directory: Path,
     file: Path,
     mode: str,
-    cells: Sequence[Mapping[str, Any]],
+    trials: Sequence[Mapping[str, Any]],
     *,
     images: int,
     cores: int,
     also: bool,
 ) -> list[Figure]:
     """Train the default sweep in a clone (work 3) and, if `also` asked for, measure `dvc repro` around it (work 5)."""
-    clone = _clone(root, directory / f"clone-{mode}", file, mode, images, cells)
+    clone = _clone(root, directory / f"clone-{mode}", file, mode, images, trials)
     mirror = {"MNIST_MIRROR": str(clone / "mirror")}
     command(clone, "pipeline.fetch", **mirror)
     command(clone, "pipeline.preprocess")
-    result = task(clone, "sweep", mode, threads=cores, cells=list(cells))
-    training = Figure(3, f"{len(cells)} cells", mode, [result["ms"]], result["peak_mb"])
+    result = task(clone, "sweep", mode, threads=cores, trials=list(trials))
+    training = Figure(3, f"{len(trials)} trials", mode, [result["ms"]], result["peak_mb"])
     if not also:
         return [training]
-    note = task(clone, "sweep", mode, threads=cores, cells=[asdict(evaluate.note())])
+    note = task(clone, "sweep", mode, threads=cores, trials=[asdict(evaluate.note())])
     trained = result["ms"] + note["ms"]
     rest = command(clone, "dvc", "repro", **mirror)
     no_op = [command(clone, "dvc", "repro", **mirror) for _ in range(NO_OPS)]
-    tracked = task(clone, "track", mode, threads=cores, cells=list(cells))
+    tracked = task(clone, "track", mode, threads=cores, trials=list(trials))
     return [
         training,
         Figure(5, "dvc repro, default sweep", mode, [rest + trained]),
         Figure(5, "all of it but training", mode, [rest], share=rest / (rest + trained)),
         Figure(5, "dvc repro, nothing to do", mode, no_op),
-        Figure(5, f"tracking a cell (of {len(cells)})", mode, [tracked["ms"]]),
+        Figure(5, f"tracking a trial (of {len(trials)})", mode, [tracked["ms"]]),
     ]
 
 
-def many_cells(root: Path, directory: Path, file: Path, mode: str, *, seeds: int, cores: int) -> Figure:
-    """Measure a sweep of many cells on few images, less its arithmetic: the iterations of its networks in one stack."""
+def many_trials(root: Path, directory: Path, file: Path, mode: str, *, seeds: int, cores: int) -> Figure:
+    """Measure a sweep of many trials on few images, less its arithmetic: its networks' iterations in one stack."""
     axes = MANY | {"seed": MANY["seed"][:seeds]}
-    cells = [dict(zip(axes, values), initialization=INITIALIZATION) for values in itertools.product(*axes.values())]
-    clone = _clone(root, directory / f"clone-many-{mode}", file, mode, MANY_IMAGES, cells)
+    trials = [dict(zip(axes, values), initialization=INITIALIZATION) for values in itertools.product(*axes.values())]
+    clone = _clone(root, directory / f"clone-many-{mode}", file, mode, MANY_IMAGES, trials)
     command(clone, "pipeline.fetch", MNIST_MIRROR=str(clone / "mirror"))
     command(clone, "pipeline.preprocess")
     whole = command(clone, "pipeline.train", "-m", "+experiment=grid")
-    networks, iterations = len(cells) // len(axes["iterations"]), max(axes["iterations"])
+    networks, iterations = len(trials) // len(axes["iterations"]), max(axes["iterations"])
     size = {"hidden_size": axes["hidden_size"][0], "networks": networks, "images": MANY_IMAGES, "threads": cores}
     one = statistics.median(
         task(root, "time", mode, file=str(file), seconds=2, **size)["ms"] for _ in range(ARITHMETIC)
     )
     return Figure(
         5,
-        f"{len(cells):,} cells on {MANY_IMAGES:,} images, all but arithmetic",
+        f"{len(trials):,} trials on {MANY_IMAGES:,} images, all but arithmetic",
         mode,
         [whole - networks * iterations * one],
     )
 
 
-def _clone(root: Path, clone: Path, file: Path, mode: str, images: int, cells: Sequence[Mapping[str, Any]]) -> Path:
+def _clone(root: Path, clone: Path, file: Path, mode: str, images: int, trials: Sequence[Mapping[str, Any]]) -> Path:
     """Clone HEAD, with params.yaml set to a sweep, a mode, and images in a mirror of its own."""
     subprocess.run(["git", "clone", "--quiet", str(root), str(clone)], check=True)
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
-    params["sweep"] = {name: sorted({cell[name] for cell in cells}) for name in params["sweep"]}
+    params["sweep"] = {name: sorted({trial[name] for trial in trials}) for name in params["sweep"]}
     params["data"]["name"] = "mnist"
     params["numerics"] = mode
     params["datasets"]["mnist"] = {"mirrors": [], "sha256": _mirror(clone / "mirror", file, images)}

@@ -14,14 +14,14 @@ NOTES = {
     1: "Every contestant uses all cores, as it does by itself. numnist also measures loss and accuracy on the way; the "
     "peers do not.",
     2: "Who trains no stacks trains one network after another: the figure is that of one network.",
-    3: "numnist: all cells trained by the train stage's code, with layout, curves, validation images and store. Peers: "
+    3: "numnist: all trials trained by the train stage's code, layout, curves, validation images and store. Peers: "
     "their time for an iteration at each hidden size, measured over about a second (at most 50 iterations) in each "
     "round, times the iterations of all jobs, one after another; start-up, compilation, curves and validation are left "
     "out. JAX vmap: one program for each hidden size, every network in it trained once, for the most iterations.",
     4: "h = 10; images and threads grow with a stack of 12, or one network for PyTorch. JAX vmap is left out at 1,000 "
     "networks: each of its arrays for the first layer would take 2.2 GB.",
-    5: "The project's own commands in a fresh clone. `dvc repro` with all cells in the store of cells takes everything "
-    "but the training; that and work 3's figure make the whole. Downloads are left out. Tracking a cell: a run with "
+    5: "The project's own commands in a fresh clone. `dvc repro` with all trials stored takes everything "
+    "but the training; that and work 3's figure make the whole. Downloads are left out. Tracking a trial: a run with "
     "curves and files in MLflow.",
 }
 
@@ -93,12 +93,12 @@ def _table(work: int, figures: Sequence[Figure]) -> list[str]:
     at = {(figure.contestant, figure.label): figure for figure in mine}
     lines = ["| | " + " | ".join(cases) + " |", "|---" * (len(cases) + 1) + "|"]
     for name in [name for name in CONTESTANTS if any(figure.contestant == name for figure in mine)]:
-        cells = [_cell(at[name, case], figures) if (name, case) in at else "" for case in cases]
-        lines.append(f"| {CONTESTANTS[name].title} | " + " | ".join(cells) + " |")
+        trials = [_trial(at[name, case], figures) if (name, case) in at else "" for case in cases]
+        lines.append(f"| {CONTESTANTS[name].title} | " + " | ".join(trials) + " |")
     return lines
 
 
-def _cell(figure: Figure, figures: Sequence[Figure]) -> str:
+def _trial(figure: Figure, figures: Sequence[Figure]) -> str:
     text = f"{_short(figure.median)} ({_short(min(figure.runs))} to {_short(max(figure.runs))})"
     ratios = _ratios(figure, figures)
     if figure.share is not None:

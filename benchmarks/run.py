@@ -34,17 +34,17 @@ def main() -> None:
     works, sizes = _options()
     names, cores = available(), len(os.sched_getaffinity(0))
     params = cli.params()
-    cells = _cells(params, sizes)
+    trials = _trials(params, sizes)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "images.npz"
         origin = images.write_images(file, ROOT, params)
         print(f"images: {origin}", flush=True)
         agreement = check(names, file, cores)
-        table = rows(works, sizes, cells, names, cores)
+        table = rows(works, sizes, trials, names, cores)
         peaks, measured = measure(table, sizes, file, cores)
         figures = [_figure(row, measured) for row in table]
         if 3 in works or 5 in works:
-            figures += sweeps(works, sizes, file, cores, cells)
+            figures += sweeps(works, sizes, file, cores, trials)
     about = {"images": origin, "machine": _machine(cores), "versions": _versions(), "agreement": agreement}
     name = "results" if sizes == Sizes() and len(works) == len(WORKS) else "partial"
     report.write(ROOT / "benchmarks", name, figures, about | {"peak_gflops": peaks})
@@ -101,16 +101,16 @@ def measure(
 
 
 def sweeps(
-    works: Sequence[int], sizes: Sizes, file: Path, cores: int, cells: Sequence[Mapping[str, Any]]
+    works: Sequence[int], sizes: Sizes, file: Path, cores: int, trials: Sequence[Mapping[str, Any]]
 ) -> list[Figure]:
     """Measure the whole sweep, once in each mode, and what the project's commands cost around it."""
     figures = []
     for mode in OURS:
-        figures += overheads.sweep_and_overheads(ROOT, file.parent, file, mode, cells, images=sizes.with_validation,
+        figures += overheads.sweep_and_overheads(ROOT, file.parent, file, mode, trials, images=sizes.with_validation,
                                                  cores=cores, also=5 in works and mode in sizes.overheads)  # fmt: skip
     if 5 in works:
         figures.append(
-            overheads.many_cells(ROOT, file.parent, file, sizes.overheads[0], seeds=sizes.seeds, cores=cores)
+            overheads.many_trials(ROOT, file.parent, file, sizes.overheads[0], seeds=sizes.seeds, cores=cores)
         )
     for figure in figures:
         print(f"{figure.label}, {figure.contestant}: {figure.median:.0f} ms", flush=True)
@@ -128,11 +128,13 @@ def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) ->
     return Figure(row.work, row.label, row.contestant, runs, memory, speed)
 
 
-def _cells(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
-    """List the cells of the sweep in params.yaml."""
+def _trials(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
+    """List the trials of the sweep in params.yaml."""
     axes = [values[: sizes.sweep_values] for values in params.sweep.values()]
-    cells = [dict(zip(params.sweep, values)) for values in itertools.product(*axes)]
-    return [cell | {"iterations": max(1, cell["iterations"] // sizes.sweep_share), **params.common} for cell in cells]
+    trials = [dict(zip(params.sweep, values)) for values in itertools.product(*axes)]
+    return [
+        trial | {"iterations": max(1, trial["iterations"] // sizes.sweep_share), **params.common} for trial in trials
+    ]
 
 
 def _machine(cores: int) -> dict[str, str]:

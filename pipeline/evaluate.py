@@ -21,7 +21,9 @@ def main() -> None:
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
-    [reference] = chain.from_iterable(scheduling.train([note()], data, scheduling.open_store(ROOT / ".cells", data)))
+    [reference] = chain.from_iterable(
+        scheduling.train([note()], data, scheduling.open_store(ROOT / ".checkpoints", data))
+    )
     table = results.read_table(ROOT / "sweep.csv")
     grid, runs = cli.params().sweep, ROOT / "runs"
     found = evaluate.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))

@@ -1,6 +1,6 @@
 """Set our networks beside published results: `python -m pipeline.published`.
 
-Takes the networks of its experiments from the store of cells, trains those that are missing, tests each once, and
+Takes the networks of its experiments from the store of trials, trains those that are missing, tests each once, and
 writes docs/published.json and the table in README.md.
 """
 
@@ -25,13 +25,15 @@ def main() -> None:
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
-    cells = {record.experiment: cells_of(record.experiment) for record in literature.RECORDS}
-    everything = list(chain.from_iterable(cells.values()))
+    trials = {record.experiment: trials_of(record.experiment) for record in literature.RECORDS}
+    everything = list(chain.from_iterable(trials.values()))
     done = {
         one.config: one
-        for one in chain.from_iterable(scheduling.train(everything, data, scheduling.open_store(ROOT / ".cells", data)))
+        for one in chain.from_iterable(
+            scheduling.train(everything, data, scheduling.open_store(ROOT / ".checkpoints", data))
+        )
     }
-    found = {name: [done[config] for config in configs] for name, configs in cells.items()}
+    found = {name: [done[config] for config in configs] for name, configs in trials.items()}
     content = literature.compare(found, data, lambda: dataset.load_test(processed))
     files.write_json(ROOT / "docs" / "published.json", content)
     readme = ROOT / "README.md"
@@ -39,7 +41,7 @@ def main() -> None:
     print(literature.markdown(content))
 
 
-def cells_of(experiment: str) -> Sequence[TrainingConfig]:
+def trials_of(experiment: str) -> Sequence[TrainingConfig]:
     """Compose an experiment and cross the axes of its file."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         composed = compose("config", overrides=[f"+experiment={experiment}"], return_hydra_config=True)

@@ -1,6 +1,6 @@
-"""Train one tracked cell again and compare: `python -m pipeline.replay RUN_ID`, or `champion` for the registered one.
+"""Train one tracked trial again and compare: `python -m pipeline.replay RUN_ID`, or `champion` for the registered one.
 
-Nothing is taken from the store of cells. It computes as the run did, unless numerics=portable or native is given.
+Nothing is taken from the store of trials. It computes as the run did, unless numerics=portable or native is given.
 Exit 0 only where weights and curves have the same bytes.
 """
 
@@ -15,9 +15,11 @@ from pipeline import ROOT
 
 
 def main() -> None:
-    """Print whether the cell came out the same, and if not, why."""
-    parser = argparse.ArgumentParser("python -m pipeline.replay", description="Train a tracked cell again and compare.")
-    parser.add_argument("run", help="an MLflow run id of a cell, or champion")
+    """Print whether the trial came out the same, and if not, why."""
+    parser = argparse.ArgumentParser(
+        "python -m pipeline.replay", description="Train a tracked trial again and compare."
+    )
+    parser.add_argument("run", help="an MLflow run id of a trial, or champion")
     modes = ["numerics=portable", "numerics=native"]
     parser.add_argument("numerics", nargs="?", choices=modes, help="how to compute (default: as the run did)")
     arguments = parser.parse_args()
@@ -29,7 +31,7 @@ def main() -> None:
     from numnist.training import session
 
     tracker = mlflow_runs.connect(ROOT)
-    recorded = registry.read_cell(tracker, arguments.run)
+    recorded = registry.read_trial(tracker, arguments.run)
     mode = recorded.tags.get("numerics.mode", numerics.pinned())
     if mode != numerics.pinned() and not arguments.numerics:  # NumPy's kernels are chosen once per process
         os.execv(sys.executable, [sys.executable, "-m", "pipeline.replay", arguments.run, f"numerics={mode}"])  # noqa: S606

@@ -24,20 +24,20 @@ OmegaConf.register_new_resolver("choices", overrides.choices)
 
 @hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")
 def job(config: DictConfig) -> float:
-    """Train one cell; return what a search is to maximize, its validation accuracy (NaN where it diverged)."""
-    from numnist.training.session import cell_of, session
+    """Train one trial; return what a search is to maximize, its validation accuracy (NaN where it diverged)."""
+    from numnist.training.session import session, trial_of
 
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    cell = cell_of(values)
+    trial = trial_of(values)
     session().use(values["executor"])
-    result = session().run_cell(cell, Path(values["output"]))
+    result = session().run_trial(trial, Path(values["output"]))
     if HydraConfig.get().mode == RunMode.RUN:
         print(_told(result, Path(values["output"])))
     return result.metrics.get("validation_accuracy", math.nan)
 
 
 def _told(result: "Result", output: Path) -> str:
-    """Say how one cell came out, and where its files are."""
+    """Say how one trial came out, and where its files are."""
     how = f"diverged after {result.state.iteration} iterations"
     if shown := result.metrics:
         how = f"accuracy {shown['train_accuracy']:.2%} in training, {shown['validation_accuracy']:.2%} in validation"

@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEP = {"hidden_size": [4, 6], "learning_rate": [0.1, 0.5], "iterations": [2, 4], "seed": [0, 1]}
-CELLS = 16
+TRIALS = 16
 
 
 def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:

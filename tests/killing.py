@@ -54,7 +54,7 @@ def keep_round(number: int) -> None:
     """Move away what a round made, so that the next one starts from nothing; the tracked runs stay."""
     kept = ROOT / "rounds" / str(number)
     kept.mkdir(parents=True)
-    for name in ("runs", "sweep.csv", ".cells"):
+    for name in ("runs", "sweep.csv", ".checkpoints"):
         shutil.move(ROOT / name, kept / name)
 
 

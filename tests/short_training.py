@@ -16,20 +16,20 @@ def digest(mode: str = "portable") -> str:
     from numnist import numerics
     from numnist.config.schema import TrainingConfig
     from numnist.training import loop
-    from numnist.training.loop import Course
+    from numnist.training.loop import TrainingTask
     from numnist.training.threads import Threads
 
-    images = loop.lay_out(digits.part(1000, 1), digits.part(100, 2))
+    images = loop.lay_out(digits.split(1000, 1), digits.split(100, 2))
     sha = hashlib.sha256()
     with Threads(2) as pool:
         first = TrainingConfig(7, 0.3, 2, 0, "uniform")
         plain = TrainingConfig(12, 0.5, 2, 0, "he")
         rich = replace(plain, batch_size=128, momentum=0.9, weight_decay=0.01, schedule="cosine")
-        for cells in ([first, replace(first, learning_rate=1.0, seed=1)], [plain], [rich]):
-            courses = [Course(config) for config in cells]
+        for trials in ([first, replace(first, learning_rate=1.0, seed=1)], [plain], [rich]):
+            tasks = [TrainingTask(config) for config in trials]
             rows = numerics.ROWS_PER_NETWORK[mode]
-            *_, last = loop.train_stack(courses, images, pool, rows_per_network=rows)
-            for state in (last.state(i) for i in range(len(courses))):
+            *_, last = loop.train_stack(tasks, images, pool, rows_per_network=rows)
+            for state in (last.state(i) for i in range(len(tasks))):
                 p = state.parameters
                 for array in (p.W1, p.b1, p.W2, p.b2, state.curves):
                     sha.update(array.tobytes())
@@ -40,7 +40,7 @@ def data_digest() -> str:
     """Hash the made-up digits, which come from methods of NumPy's Generator that another version may change."""
     import digits
 
-    parts = digits.part(1000, 1), digits.part(100, 2)
+    parts = digits.split(1000, 1), digits.split(100, 2)
     return hashlib.sha256(b"".join(array.tobytes() for one in parts for array in (one.pixels, one.labels))).hexdigest()
 
 

@@ -12,7 +12,7 @@ from benchmarks.contestants import CONTESTANTS, notebook, ours
 from benchmarks.report import Figure
 from numnist import numerics
 
-CELLS = [
+TRIALS = [
     {"hidden_size": h, "learning_rate": rate, "iterations": k, "seed": 0, "initialization": "he"}
     for h in (10, 32)
     for rate in (0.1, 0.3)
@@ -63,7 +63,7 @@ def test_images_are_repeated_where_more_are_asked_for_than_there_are(tmp_path):
 
 
 def test_a_peers_sweep_is_its_iterations_job_by_job_and_for_a_stack_the_longest():
-    made = {row.contestant: row for row in rows([3], Sizes(), CELLS, list(CONTESTANTS), cores=2)}
+    made = {row.contestant: row for row in rows([3], Sizes(), TRIALS, list(CONTESTANTS), cores=2)}
     assert [factor for _, factor in made["torch"].parts] == [2 * (100 + 250)] * 2
     assert [factor for _, factor in made["jax-vmap"].parts] == [2 * 250] * 2  # times two networks, 250 iterations
     assert [case.networks for case, _ in made["jax-vmap"].parts] == [2, 2]
@@ -71,7 +71,7 @@ def test_a_peers_sweep_is_its_iterations_job_by_job_and_for_a_stack_the_longest(
 
 
 def test_every_contestant_is_measured_in_the_works_that_it_can_do():
-    made = rows([1, 2], Sizes(), CELLS, list(CONTESTANTS), cores=2)
+    made = rows([1, 2], Sizes(), TRIALS, list(CONTESTANTS), cores=2)
     assert {row.contestant for row in made if row.work == 1} == set(CONTESTANTS) - {"torch-vmap", "jax-vmap"}
     assert {row.contestant for row in made if row.work == 2} == set(CONTESTANTS)
     assert {case.networks for row in made for case, _ in row.parts if row.work == 2 and row.contestant == "torch"} == {
@@ -80,14 +80,14 @@ def test_every_contestant_is_measured_in_the_works_that_it_can_do():
 
 
 def test_growth_leaves_jax_out_at_a_thousand_networks():
-    made = rows([4], replace(QUICK, networks=(100, 1000)), CELLS, list(CONTESTANTS), cores=2)
+    made = rows([4], replace(QUICK, networks=(100, 1000)), TRIALS, list(CONTESTANTS), cores=2)
     at_most = {name: max(case.networks for row in made for case, _ in row.parts if case.contestant == name)
                for name in ("jax-vmap", "native")}  # fmt: skip
     assert at_most == {"jax-vmap": 100, "native": 1000}
 
 
 def test_useful_arithmetic_is_counted_as_dense():
-    [row] = rows([1], replace(Sizes(), one=(10,), images=1000), CELLS, ["jax"], cores=2)
+    [row] = rows([1], replace(Sizes(), one=(10,), images=1000), TRIALS, ["jax"], cores=2)
     [(case, _)] = row.parts
     # W1 X and dZ1 X^T: 2 * 10 * 784 * 1000 each; W2 A1, dZ2 A1^T and W2^T dZ2: 2 * 10 * 10 * 1000 each
     assert gflop(case) == pytest.approx((2 * 15_680_000 + 3 * 200_000) / 1e9)

@@ -8,10 +8,10 @@ import numpy as np
 from benchmarks.problem import Problem, Stepper, Weights
 from numnist import numerics
 from numnist.config.schema import TrainingConfig
-from numnist.data.dataset import Part
+from numnist.data.dataset import Split
 from numnist.network import Parameters
 from numnist.training import loop, scheduling
-from numnist.training.loop import Course, Stack, State
+from numnist.training.loop import Stack, State, TrainingTask
 from numnist.training.threads import Threads
 
 FOREVER = 1_000_000
@@ -19,14 +19,14 @@ FOREVER = 1_000_000
 
 def prepare(problem: Problem, variant: str) -> Stepper:
     """Lay the images out and start the stacks; with one validation image, since the peers measure none."""
-    images = loop.lay_out(Part(problem.pixels, problem.labels), Part(problem.pixels[:1], problem.labels[:1]))
+    images = loop.lay_out(Split(problem.pixels, problem.labels), Split(problem.pixels[:1], problem.labels[:1]))
     pool = Threads(problem.threads)
-    courses = [_course(problem, i) for i in range(len(problem.learning_rates))]
-    size = max(1, scheduling.STACK_ROWS // courses[0].config.hidden_size)
+    tasks = [_course(problem, i) for i in range(len(problem.learning_rates))]
+    size = max(1, scheduling.STACK_ROWS // tasks[0].config.hidden_size)
     rows = numerics.ROWS_PER_NETWORK[numerics.pinned()]
     stacks = [
-        loop.train_stack(courses[first : first + size], images, pool, rows_per_network=rows)
-        for first in range(0, len(courses), size)
+        loop.train_stack(tasks[first : first + size], images, pool, rows_per_network=rows)
+        for first in range(0, len(tasks), size)
     ]
     for stack in stacks:
         next(stack)
@@ -39,11 +39,11 @@ def prepare(problem: Problem, variant: str) -> Stepper:
     return step
 
 
-def _course(problem: Problem, i: int) -> Course:
+def _course(problem: Problem, i: int) -> TrainingTask:
     alone = problem.alone(i)
     rate = float(alone.learning_rates[0])
     config = TrainingConfig(alone.start[0].shape[1], rate, FOREVER, seed=i, initialization="he")
-    return Course(config, State(Parameters(*alone.start), np.zeros((1, len(loop.CURVES)))))
+    return TrainingTask(config, State(Parameters(*alone.start), np.zeros((1, len(loop.CURVES)))))
 
 
 def _weights(stack: Iterator[Stack], k: int) -> list[Weights]:

@@ -32,7 +32,7 @@ def processed(tmp_path: Path) -> Path:
 @given(st.lists(st.integers(0, 9), min_size=10, max_size=300), st.integers(2, 10), st.integers(0, 2**32 - 1))
 def test_a_split_parts_all_images_in_proportion(digits: list[int], one_in: int, seed: int) -> None:
     labels = np.array(digits, np.uint8)
-    train, validation = dataset.split(labels, one_in, seed)
+    train, validation = dataset.choose_validation(labels, one_in, seed)
     assert sorted([*train, *validation]) == list(range(len(labels)))
     assert (np.diff(train) > 0).all()
     assert (np.diff(validation) > 0).all()
@@ -44,13 +44,13 @@ def test_a_split_parts_all_images_in_proportion(digits: list[int], one_in: int, 
 
 def test_the_largest_remainder_gets_the_image_that_is_over() -> None:
     labels = np.repeat(np.array([0, 1, 2], np.uint8), [13, 8, 9])  # of 10 in 30: 4.33, 2.67 and 3
-    _, validation = dataset.split(labels, 3, 0)
+    _, validation = dataset.choose_validation(labels, 3, 0)
     assert np.bincount(labels[validation]).tolist() == [4, 3, 3]
 
 
 def test_one_in_12_of_mnists_classes_is_5000() -> None:
     labels = np.repeat(np.arange(10, dtype=np.uint8), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
-    train, validation = dataset.split(labels, 12, 0)
+    train, validation = dataset.choose_validation(labels, 12, 0)
     assert (len(train), len(validation)) == (55_000, 5_000)
 
 
@@ -63,12 +63,12 @@ def test_the_choice_is_the_lowest_keys_of_pcg64_as_published() -> None:
         mixed, turn = (value >> 64) ^ (value % 2**64), value >> 122
         keys.append((mixed >> turn | mixed << (64 - turn)) % 2**64)
     lowest = [sorted(range(digit, 40, 2), key=keys.__getitem__)[:5] for digit in (0, 1)]
-    assert dataset.split(labels, 4, 3)[1].tolist() == sorted(lowest[0] + lowest[1])
+    assert dataset.choose_validation(labels, 4, 3)[1].tolist() == sorted(lowest[0] + lowest[1])
 
 
 def test_what_is_loaded_is_what_the_files_hold(processed: Path) -> None:
     data, test = dataset.load(processed), dataset.load_test(processed)
-    train, validation = dataset.split(LABELS[:32], 4, 7)
+    train, validation = dataset.choose_validation(LABELS[:32], 4, 7)
     assert data.name == "tiny"
     assert np.array_equal(data.train.pixels, PIXELS[train])
     assert np.array_equal(data.train.labels, LABELS[train])
@@ -80,7 +80,7 @@ def test_what_is_loaded_is_what_the_files_hold(processed: Path) -> None:
 
 def test_the_indices_are_saved_and_the_counts_told(processed: Path) -> None:
     told = json.loads((processed / "dataset.json").read_text())
-    train, validation = dataset.split(LABELS[:32], 4, 7)
+    train, validation = dataset.choose_validation(LABELS[:32], 4, 7)
     assert np.array_equal(np.load(processed / "train.npz")["indices"], train)
     assert np.array_equal(np.load(processed / "validation.npz")["indices"], validation)
     assert [told[part]["images"] for part in ("train", "validation", "test")] == [24, 8, 8]

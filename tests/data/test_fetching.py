@@ -147,7 +147,7 @@ def test_real_mnist_has_its_published_sizes_and_class_counts(tmp_path: Path) -> 
     fetching.fetch(source, "mnist", tmp_path / "raw", os.environ["MNIST_MIRROR"])
     dataset.preprocess(tmp_path / "raw", tmp_path / "processed", DataConfig("mnist", 12, 0))
     data, test = dataset.load(tmp_path / "processed"), dataset.load_test(tmp_path / "processed")
-    assert [len(part.labels) for part in (data.train, data.validation, test)] == [55_000, 5_000, 10_000]
+    assert [len(split.labels) for split in (data.train, data.validation, test)] == [55_000, 5_000, 10_000]
     counts = np.bincount(data.train.labels) + np.bincount(data.validation.labels)
     assert counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

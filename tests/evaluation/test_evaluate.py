@@ -15,7 +15,7 @@ from numnist import network
 from numnist.common import files
 from numnist.common.errors import DataError, NumericsError
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
-from numnist.data.dataset import Dataset, Part
+from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import evaluate, selection
 from numnist.training import results
 from numnist.training.loop import CURVES, State
@@ -67,8 +67,8 @@ def test_a_configuration_with_a_missing_seed_is_never_ranked_and_listed():
 
 
 def test_ties_go_to_the_smaller_network_then_fewer_iterations_then_the_smaller_rate():
-    cells = [(h, rate, k, 0, 0.9) for h in (8, 4) for rate in (0.3, 0.1) for k in (9, 5)]
-    assert order(table(*cells))[:4] == [(4, 0.1, 5), (4, 0.3, 5), (4, 0.1, 9), (4, 0.3, 9)]
+    trials = [(h, rate, k, 0, 0.9) for h in (8, 4) for rate in (0.3, 0.1) for k in (9, 5)]
+    assert order(table(*trials))[:4] == [(4, 0.1, 5), (4, 0.3, 5), (4, 0.1, 9), (4, 0.3, 9)]
 
 
 def test_means_that_are_equal_tie_whatever_the_order_of_their_sum():
@@ -80,8 +80,8 @@ def test_means_that_are_equal_tie_whatever_the_order_of_their_sum():
 
 def test_the_champion_is_the_best_seed_and_of_equals_the_lowest():
     frame = table((4, 0.1, 9, 0, 0.8), (4, 0.1, 9, 3, 0.9), (4, 0.1, 9, 2, 0.9))
-    [standing] = selection.rank(frame, grid(frame))
-    assert standing.champion.seed == 2
+    [score] = selection.rank(frame, grid(frame))
+    assert score.best_trial.seed == 2
 
 
 def test_a_sweep_of_which_nothing_finished_is_an_error():
@@ -90,7 +90,7 @@ def test_a_sweep_of_which_nothing_finished_is_an_error():
         selection.rank(frame, grid(frame))
 
 
-def test_a_seed_or_another_value_whose_cells_all_failed_is_missed():
+def test_a_seed_or_another_value_whose_trials_all_failed_is_missed():
     frame = table((4, 0.1, 9, 0, 0.9), (4, 0.3, 9, 0, 0.8))
     wanted = grid(frame) | {"hidden_size": [4, 8]}
     assert order(frame, wanted) == [(4, 0.1, 9), (4, 0.3, 9)]
@@ -115,7 +115,7 @@ def images(count):
     labels = (np.arange(count) % CLASSES).astype(np.uint8)
     pixels = np.zeros((count, 784), np.uint8)
     pixels[np.arange(count), labels] = 255
-    return Part(pixels, labels)
+    return Split(pixels, labels)
 
 
 RIGHT = list(range(CLASSES))
@@ -133,9 +133,9 @@ class Setting:
             (10, 0.3, 5, 0, 0.30), (10, 0.3, 5, 1, 0.20), (10, 0.3, 9, 0, 0, "diverged"), (10, 0.3, 9, 1, 0.99),
         )  # fmt: skip
         networks = {(12, 9): NINE_READ_AS_FOUR, (12, 5): RIGHT, (10, 5): ALL_ZERO}
-        for cell in self.table.itertuples():
-            if (reads := networks.get((cell.hidden_size, cell.iterations))) is not None:
-                self.save(cell.name, reader(reads, cell.hidden_size))
+        for trial in self.table.itertuples():
+            if (reads := networks.get((trial.hidden_size, trial.iterations))) is not None:
+                self.save(trial.name, reader(reads, trial.hidden_size))
         self.data = Dataset("toy", "d" * 64, images(20), images(20))
 
     def save(self, name, parameters):
@@ -164,7 +164,7 @@ def test_the_test_set_is_opened_once(setting):
 
 def test_the_winner_is_tested_and_its_mistakes_are_counted(setting):
     found = setting.evaluate()
-    assert found.champion == "h0012-lr0.1-it00009-s1"
+    assert found.winner_name == "h0012-lr0.1-it00009-s1"
     winner, test = found.metrics["winner"], found.metrics["test"]
     assert (winner["hidden_size"], winner["learning_rate"], winner["iterations"], winner["seed"]) == (12, 0.1, 9, 1)
     assert found.metrics["validation"]["accuracy"] == pytest.approx(0.91)
@@ -221,8 +221,8 @@ def test_damaged_weights_are_an_error_and_the_test_set_stays_shut(setting):
     assert setting.opened == 0
 
 
-def test_diverged_and_missing_cells_are_counted(setting):
-    assert setting.evaluate().metrics["cells"] == {"finished": 7, "diverged": 1, "failed": 0, "missing": 8}
+def test_diverged_and_missing_trials_are_counted(setting):
+    assert setting.evaluate().metrics["trials"] == {"finished": 7, "diverged": 1, "failed": 0, "missing": 8}
 
 
 def test_the_same_inputs_give_the_same_bytes(setting, tmp_path):

@@ -10,22 +10,22 @@ from numnist import network
 from numnist.common import files
 from numnist.common.errors import DataError
 from numnist.config.schema import TrainingConfig
-from numnist.data.dataset import Dataset, Part
+from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import literature
 from numnist.network import Parameters
 from numnist.training.loop import State
 from numnist.training.results import Result
-from pipeline.published import cells_of
+from pipeline.published import trials_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = TrainingConfig(2, 0.1, 1, 0, "he")
-TEST = Part(np.zeros((4, 784), np.uint8), np.array([7, 7, 7, 1], np.uint8))
-VALIDATION = Part(np.zeros((4, 784), np.uint8), np.array([7, 1, 1, 1], np.uint8))
+TEST = Split(np.zeros((4, 784), np.uint8), np.array([7, 7, 7, 1], np.uint8))
+VALIDATION = Split(np.zeros((4, 784), np.uint8), np.array([7, 1, 1, 1], np.uint8))
 DATA = Dataset("toy", "digest", VALIDATION, VALIDATION)
 
 
 def says(digit: int) -> Result:
-    """A network that answers every picture with one digit."""
+    """A network that predictions every picture with one digit."""
     zero = network.initialize(2, rng=np.random.default_rng(0))
     b2 = np.eye(10, dtype="f4")[digit].reshape(1, 10, 1)
     silent = Parameters(zero.W1 * 0, zero.b1, zero.W2 * 0, b2)
@@ -75,6 +75,6 @@ def test_a_document_without_its_markers_is_an_error() -> None:
 
 def test_each_experiment_has_five_seeds_and_is_trained_on_what_its_record_says() -> None:
     for record in literature.RECORDS:
-        cells = cells_of(record.experiment)
-        assert [cell.seed for cell in cells] == [0, 1, 2, 3, 4]
-        assert {cell.train_on for cell in cells} == {"training" if record.measured_on == "validation" else "all"}
+        trials = trials_of(record.experiment)
+        assert [trial.seed for trial in trials] == [0, 1, 2, 3, 4]
+        assert {trial.train_on for trial in trials} == {"training" if record.measured_on == "validation" else "all"}

@@ -35,7 +35,7 @@ def test_mcnemar_is_the_exact_test_of_statsmodels(only_first, only_second):
     assert (got.both_right, got.only_first, got.only_second, got.both_wrong) == (40, only_first, only_second, 5)
     expected = contingency_tables.mcnemar([[40, only_first], [only_second, 5]], exact=True).pvalue
     assert got.p_value == pytest.approx(expected, rel=1e-9)
-    assert got.separable == (expected < 0.05)
+    assert got.significant == (expected < 0.05)
 
 
 def test_mcnemar_by_hand_nine_to_one_is_22_in_1024():
@@ -47,7 +47,7 @@ def test_two_that_never_differ_are_not_separable():
     right = np.array([True, False, True])
     result = statistics.mcnemar(right, right)
     assert result.p_value == 1.0
-    assert not result.separable
+    assert not result.significant
 
 
 def test_mcnemar_needs_no_approximation_at_ten_thousand_differences():
@@ -86,7 +86,7 @@ def test_reliability_bins_are_those_of_scikit_learn(rng):
 
 
 def test_the_expected_calibration_error_by_hand():
-    # two answers of 0.9, one right: gap 0.4; two of 0.6, both right: gap 0.4; one of 1.0, right: no gap
+    # two predictions of 0.9, one right: gap 0.4; two of 0.6, both right: gap 0.4; one of 1.0, right: no gap
     result = statistics.reliability(np.array([0.9, 0.9, 0.6, 0.6, 1.0]), np.array([True, False, True, True, True]))
     # bins are (low, high]: 0.9 lies in (0.8, 0.9], 0.6 in (0.5, 0.6], 1.0 in (0.9, 1.0]
     assert result.count.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 2, 1]

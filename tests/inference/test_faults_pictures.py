@@ -28,7 +28,7 @@ def peak():  # of this program; getrusage() would count the one that started it
 
 before = peak()
 try:
-    pictures.read(Path(sys.argv[1]))
+    digit_images.read(Path(sys.argv[1]))
 except DataError as error:
     print(error)
 print(peak() - before)

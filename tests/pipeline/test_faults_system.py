@@ -67,7 +67,7 @@ def wait_for(condition: Callable[[], bool], *processes: "subprocess.Popen[str]")
 
 def owner(directory: Path) -> int:
     """The process that trains in a checkout's store."""
-    path = directory / ".cells" / "owner"
+    path = directory / ".checkpoints" / "owner"
     return int(path.read_text(encoding="utf-8")) if path.exists() else 0
 
 
@@ -95,7 +95,7 @@ def ended(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     codes, errors, pids, told = {}, {}, {}, []
     for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         wait_for(lambda: owner(directory) in waiting, *waiting.values())
-        wait_for(lambda: any(directory.glob(".cells/*/1.npz")), *waiting.values())
+        wait_for(lambda: any(directory.glob(".checkpoints/*/1.npz")), *waiting.values())
         process = waiting.pop(owner(directory))
         told = told or [next(one.stderr or iter(())) for one in waiting.values()]
         process.send_signal(number)
@@ -110,7 +110,7 @@ def test_a_training_ends_with_the_exit_code_of_its_signal(ended: Ended) -> None:
 
 
 def test_one_trains_in_a_store_and_the_others_wait_and_name_it(ended: Ended) -> None:
-    first, store = ended.pids["SIGKILL"], ended.directory / ".cells"
+    first, store = ended.pids["SIGKILL"], ended.directory / ".checkpoints"
     assert ended.told == [f"waiting for process {first}, which is training in {store}\n"] * 2
 
 
@@ -126,7 +126,7 @@ def test_after_kill_9_of_dvc_its_orphan_keeps_others_out(copy: Path) -> None:
     (copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     repro = ("-m", "dvc", "repro", "--single-item", "train")
     first = checkout.start(copy, *repro)
-    wait_for(lambda: any(copy.glob(".cells/*/1.npz")), first)
+    wait_for(lambda: any(copy.glob(".checkpoints/*/1.npz")), first)
     orphan = owner(copy)
     first.kill()
     first.wait()
@@ -150,19 +150,19 @@ numerics.pin("portable")
 from numnist.training import loop
 from numnist.config import cli
 from pipeline import train
-fault, whole = sys.argv.pop(1), training.train_stack
+fault, whole = sys.argv.pop(1), loop.train_stack
 def train_stack(courses, *rest, **named):
     names = sorted(course.config.name for course in courses)
     print("trains", *names, flush=True)
     if fault in names:
         raise ZeroDivisionError("a fault put in by a test")
     return whole(courses, *rest, **named)
-training.train_stack = train_stack
+loop.train_stack = train_stack
 cli.run(train.main)
 """
 
 
-def test_a_cell_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(copy: Path) -> None:
+def test_a_trial_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(copy: Path) -> None:
     bad, *good = sorted(f"h000{h}-lr0.1-it00002-s{seed}" for h in (3, 4) for seed in (0, 1))
     sweep = ("-m", "hidden_size=3,4", "seed=0,1", "iterations=2", f"output='{copy / 'out'}'")
 
@@ -172,13 +172,13 @@ def test_a_cell_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(co
         return subprocess.CompletedProcess([], process.returncode, out, err)
 
     failed = train(bad)
-    assert failed.returncode == 1 and f"1 of 4 cells failed: {bad}" in failed.stdout + failed.stderr
+    assert failed.returncode == 1 and f"1 of 4 trials failed: {bad}" in failed.stdout + failed.stderr
     table = results.read_table(copy / "out" / "sweep.csv")
     assert sorted(table["name"]) == good
     grid = {"hidden_size": [3, 4], "learning_rate": [0.1], "iterations": [2], "seed": [0, 1]}
     assert selection.unfinished(table, grid)[["hidden_size", "seed", "status"]].values.tolist() == [[3, 0, "missing"]]
     status = {run.info.run_name: run.info.status for run in runs(copy)}
-    assert status == {"sweep of 4 cells": "FAILED", bad: "FAILED"} | dict.fromkeys(good, "FINISHED")
+    assert status == {"sweep of 4 trials": "FAILED", bad: "FAILED"} | dict.fromkeys(good, "FINISHED")
     again = train("none")
     assert again.returncode == 0, again.stderr
     assert [line for line in again.stdout.splitlines() if line.startswith("trains")] == [f"trains {bad}"]
@@ -195,17 +195,17 @@ def test_eight_trainings_started_at_once_on_a_fresh_checkout_share_one_store_and
     assert [process.returncode for process in processes] == [0] * 8, errors
     found = runs(copy)
     assert {run.info.status for run in found} == {"FINISHED"}
-    cells = [run.info.run_name for run in found if "mlflow.parentRunId" in run.data.tags]
-    assert sorted(cells) == [f"h0003-lr0.1-it{n:05d}-s{seed}" for n in (1, 2) for seed in range(8)]
+    trials = [run.info.run_name for run in found if "mlflow.parentRunId" in run.data.tags]
+    assert sorted(trials) == [f"h0003-lr0.1-it{n:05d}-s{seed}" for n in (1, 2) for seed in range(8)]
     tables = [results.read_table(path) for path in (copy / "launches").glob("*/sweep.csv")]
     assert sorted(len(table) for table in tables) == [2] * 8 and len(list((copy / "launches").iterdir())) == 8
-    assert sorted(name for table in tables for name in table["name"]) == sorted(cells)
+    assert sorted(name for table in tables for name in table["name"]) == sorted(trials)
 
 
 def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_recorded(copy: Path) -> None:
     stage = copy / "pipeline" / "preprocess.py"
     edits = """
-    (ROOT / "src" / "numnist" / "idx.py").open("a").write("# edited")
+    (ROOT / "src" / "numnist" / "data" / "idx.py").open("a").write("# edited")
     text = (ROOT / "params.yaml").read_text().replace("split_seed: 0", "split_seed: 1")
     (ROOT / "params.yaml").write_text(text.replace("numerics: portable", "numerics: native"))  # not the stage's
 """
@@ -216,7 +216,7 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
     )
     done = checkout.run(copy, "dvc", "repro", "--single-item", "preprocess")
     assert done.returncode != 0
-    assert "error: changed while the stage ran: data (params.yaml), src/numnist/data/idx.py. " in done.stderr
+    assert "error: changed while the stage ran: data (params.yaml), src/numnist/data. " in done.stderr
     assert not (copy / "dvc.lock").exists()
 
 
@@ -251,7 +251,7 @@ def test_a_read_only_database_is_told_before_anything_is_trained(copy: Path) -> 
     assert process.returncode == 1
     assert said.startswith(f"error: the tracking store sqlite:///{copy / 'mlflow.db'} failed, to open it: ")
     assert "may not be written" in said and "then run the same command again" in said
-    assert not (copy / ".cells").exists()
+    assert not (copy / ".checkpoints").exists()
 
 
 MAKE_PYTHON = """#!/bin/sh

@@ -18,7 +18,7 @@ SWEEP: dict[str, list[object]] = {
     "seed": [0],
 }
 pytestmark = pytest.mark.slow
-CELLS = 4
+TRIALS = 4
 KILLS = 20
 
 
@@ -43,14 +43,14 @@ def files_below(directory: Path) -> dict[str, bytes]:
 def test_it_ends_with_the_bytes_of_a_sweep_that_was_left_alone(killed: tuple[Path, int]) -> None:
     directory, rounds = killed
     alone = files_below(directory / "rounds" / "0")
-    assert sum(name.endswith("weights.npz") for name in alone) == CELLS
+    assert sum(name.endswith("weights.npz") for name in alone) == TRIALS
     for number in range(1, rounds):
         found = files_below(directory / "rounds" / str(number))
         assert found.keys() == alone.keys()
         assert [name for name in alone if found[name] != alone[name]] == []
 
 
-def test_every_cell_is_tracked_once_in_each_sweep_and_no_run_is_left_open(killed: tuple[Path, int]) -> None:
+def test_every_trial_is_tracked_once_in_each_sweep_and_no_run_is_left_open(killed: tuple[Path, int]) -> None:
     directory, rounds = killed
     tracker = mlflow_runs.connect(directory)
     runs = tracker.client.search_runs([tracker.experiment], max_results=5000)
@@ -60,7 +60,7 @@ def test_every_cell_is_tracked_once_in_each_sweep_and_no_run_is_left_open(killed
     for sweep in sweeps:
         children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == sweep.info.run_id]
         assert Counter(run.info.run_name for run in children) == Counter({run.info.run_name: 1 for run in children})
-        assert len(children) == CELLS
+        assert len(children) == TRIALS
         for run in children:
             assert set(run.data.params) == set(TRAINING_RANGES)
             curve = tracker.client.get_metric_history(run.info.run_id, "train_loss")

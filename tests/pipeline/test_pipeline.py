@@ -50,9 +50,9 @@ def children(directory: Path) -> dict[str, list[str]]:
     return found
 
 
-def test_every_cell_is_a_finished_child_of_one_sweep_and_has_its_directory(finished: Path) -> None:
+def test_every_trial_is_a_finished_child_of_one_sweep_and_has_its_directory(finished: Path) -> None:
     [(_, names)] = children(finished).items()
-    assert len(names) == checkout.CELLS
+    assert len(names) == checkout.TRIALS
     assert sorted(names) == sorted(path.name for path in (finished / "runs").iterdir())
     for name in names:
         held = {path.name for path in (finished / "runs" / name).iterdir()}
@@ -63,10 +63,10 @@ def test_the_notes_network_is_trained_with_the_sweep_and_kept_for_evaluate(finis
     data = dataset.load(finished / "data" / "processed")
     config = note()
     assert config.name not in {path.name for path in (finished / "runs").iterdir()}
-    state = scheduling.open_store(finished / ".cells", data).finished(config)
+    state = scheduling.open_store(finished / ".checkpoints", data).finished(config)
     assert state and state.iteration == config.iterations
     first = min((finished / "reports").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    kept = next(path for path in (finished / ".cells").rglob(f"{config.iterations}.npz"))
+    kept = next(path for path in (finished / ".checkpoints").rglob(f"{config.iterations}.npz"))
     assert kept.stat().st_mtime_ns < (finished / "sweep.csv").stat().st_mtime_ns < first.stat().st_mtime_ns
 
 
@@ -159,7 +159,7 @@ def test_an_edit_of_a_parameter_concerns_just_its_stages(copy: Path, key: str, v
 def test_a_sweep_by_hand_from_another_directory_adds_its_own_children(copy: Path, tmp_path: Path) -> None:
     done = checkout.run(copy, "pipeline.train", "-m", "hidden_size=3,5", "iterations=1,3", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(len(names) for names in children(copy).values()) == [4, checkout.CELLS]
+    assert sorted(len(names) for names in children(copy).values()) == [4, checkout.TRIALS]
     assert not list(tmp_path.glob("*.db")) and len(list((copy / "launches").glob("*/sweep.csv"))) == 2 - 1
 
 
@@ -199,7 +199,7 @@ def test_the_champion_comes_out_the_same_when_it_is_trained_again_from_its_run(c
 
 def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Path) -> None:
     description = copy / "data" / "processed" / "dataset.json"
-    with (copy / "src" / "numnist" / "blocks.py").open("a") as code:
+    with (copy / "src" / "numnist" / "training" / "blank_pixels.py").open("a") as code:
         code.write("\nBLOCK_IMAGES = 300  # changed\n")
     (copy / "src" / "numnist" / "added.py").write_text("ADDED = True\n")
     assert checkout.run(copy, "pipeline.train", "hidden_size=3", "iterations=2").returncode == 0
@@ -225,7 +225,7 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
 
 
 @pytest.mark.parametrize("run", ["0" * 32, "not an id", "sweep"])
-def test_a_replay_of_what_is_no_cell_is_an_error(finished: Path, run: str) -> None:
+def test_a_replay_of_what_is_no_trial_is_an_error(finished: Path, run: str) -> None:
     [sweep] = children(finished)
     done = checkout.run(finished, "pipeline.replay", sweep if run == "sweep" else run)
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -233,8 +233,8 @@ def test_a_replay_of_what_is_no_cell_is_an_error(finished: Path, run: str) -> No
 
 
 def trained_by(copy: Path, *launcher: str) -> None:
-    """Train anew some cells of the pipeline's, by another launcher, and compare every byte and their runs."""
-    shutil.rmtree(copy / ".cells")
+    """Train anew some trials of the pipeline's, by another launcher, and compare every byte and their runs."""
+    shutil.rmtree(copy / ".checkpoints")
     before = {run.info.run_id for run in runs(copy)}
     output = copy / "-".join(launcher).replace("/", "-")
     arguments = ("-m", "hidden_size=4,6", "learning_rate=0.5", "iterations=2,4", f"output='{output}'")

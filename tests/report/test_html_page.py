@@ -16,7 +16,7 @@ from numnist.common import files
 from numnist.common.errors import DataError
 from numnist.config import schema
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
-from numnist.data.dataset import Dataset, Part
+from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import evaluate
 from numnist.report import html_page, png, svg
 from numnist.training import results
@@ -68,14 +68,16 @@ def curves(iterations, end, rng):
 
 def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (10, 20), (0, 1))):
     """All that the report reads, of a small sweep whose accuracies grow with hidden size, rate and iterations."""
-    rng, part = np.random.default_rng(1), digits(60)
+    rng, split = np.random.default_rng(1), digits(60)
     for h, rate, iterations, seed in product(*axes):
-        cell = TrainingConfig(h, rate, iterations, seed, "he")
+        trial = TrainingConfig(h, rate, iterations, seed, "he")
         p = network.initialize(h, rng=np.random.default_rng(seed))
         state = State(p, curves(iterations, 0.4 + h / 40 + rate / 4 + iterations / 200, rng))
-        if cell == diverged:
+        if trial == diverged:
             state = State(p, np.vstack([state.curves[:5], np.full((1, 4), np.nan)]))
-        results.write_run(root / "runs" / cell.name, Result(cell, "key", state), {"name": name}, numerics.fingerprint())
+        results.write_run(
+            root / "runs" / trial.name, Result(trial, "key", state), {"name": name}, numerics.fingerprint()
+        )
     results.write_table(root / "sweep.csv", root / "runs")
     counts = {str(digit): 6 for digit in range(10)}
     described = {
@@ -88,7 +90,7 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
         "key",
         State(network.initialize(10, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)),
     )
-    data = Dataset(name, "5eed" * 16, part, part)
+    data = Dataset(name, "5eed" * 16, split, split)
     table, grid = results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes))
     found = evaluate.evaluate(table, grid, root / "runs", data, note, lambda: digits(60))
     evaluate.write(found, root / "reports")
@@ -102,7 +104,7 @@ PUBLISHED = {"source": "A paper", "error": 0.047, "mean": 0.0199, "lowest": 0.01
 
 def digits(count):
     rng = np.random.default_rng(2)
-    return Part(rng.integers(0, 256, (count, 784)).astype(np.uint8), (np.arange(count) % 10).astype(np.uint8))
+    return Split(rng.integers(0, 256, (count, 784)).astype(np.uint8), (np.arange(count) % 10).astype(np.uint8))
 
 
 def rendered(root):
@@ -161,10 +163,10 @@ def test_the_sample_is_said_to_be_no_mnist_in_the_first_words(tmp_path):
 
 def test_the_winner_stands_first_in_the_table_with_its_mean_over_seeds(root, page):
     sweep = results.read_table(root / "sweep.csv")
-    cells = sweep[(sweep.hidden_size == 12) & (sweep.learning_rate == 0.5) & (sweep.iterations == 20)]
+    trials = sweep[(sweep.hidden_size == 12) & (sweep.learning_rate == 0.5) & (sweep.iterations == 20)]
     rank, size, rate, iterations, mean, lowest, highest, seeds, *_ = page.first
     assert (rank, size, rate, iterations, seeds) == ("1", "12", "0.5", "20", "2")
-    accuracies = cells.validation_accuracy
+    accuracies = trials.validation_accuracy
     assert (mean, lowest, highest) == tuple(f"{x:.2%}" for x in (accuracies.mean(), accuracies.min(), accuracies.max()))
 
 
@@ -174,13 +176,13 @@ def test_the_test_accuracy_stands_in_the_summary_with_its_interval(root, page):
     assert f"(95% interval {test['interval']['low']:.2%} to {test['interval']['high']:.2%})" in page.text
 
 
-def test_every_cell_is_listed(root, page):
+def test_every_trial_is_listed(root, page):
     listed = {words[0] for _, words in page.rows if words}
     assert set(results.read_table(root / "sweep.csv")["name"]) <= listed
-    assert "No cell diverged and none is missing." in page.text
+    assert "No trial diverged and none is missing." in page.text
 
 
-def test_a_diverged_cell_is_listed_and_its_configuration_not_ranked(tmp_path):
+def test_a_diverged_trial_is_listed_and_its_configuration_not_ranked(tmp_path):
     make_runs(tmp_path, diverged=TrainingConfig(12, 0.5, 20, 1, "he"))
     page = Page(rendered(tmp_path))
     assert (None, ["12", "0.5", "20", "1", "diverged"]) in page.rows
@@ -192,13 +194,13 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
     make_runs(tmp_path)
     path = tmp_path / "reports" / "metrics.json"
     metrics = files.read_json(path)
-    for separable in (False, True):
-        pair = {"p_value": 0.4, "separable": separable, "only_first": 9, "only_second": 6}
+    for significant in (False, True):
+        pair = {"p_value": 0.4, "significant": significant, "only_first": 9, "only_second": 6}
         metrics["mcnemar"]["runner_up"] |= pair
-        metrics["mcnemar"]["reference"] |= {"p_value": 1e-9, "separable": True, "only_first": 9, "only_second": 2}
+        metrics["mcnemar"]["reference"] |= {"p_value": 1e-9, "significant": True, "only_first": 9, "only_second": 2}
         files.write_json(path, metrics)
         page = Page(rendered(tmp_path))
-        assert ("not separable on this data" in page.words) != separable
+        assert ("not significant on this data" in page.words) != significant
         assert "(p = 0.400)" in page.text and "(p < 0.001)" in page.text
 
 
@@ -223,7 +225,7 @@ def test_a_missing_table_is_an_error_that_names_it(tmp_path):
         rendered(tmp_path)
 
 
-def test_a_sweep_of_one_cell_gives_a_page_without_a_runner_up(tmp_path):
+def test_a_sweep_of_one_trial_gives_a_page_without_a_runner_up(tmp_path):
     make_runs(tmp_path, axes=((6,), (0.1,), (1,), (3,)))
     page = Page(rendered(tmp_path))
     assert page.first[:4] == ["1", "6", "0.1", "1"]

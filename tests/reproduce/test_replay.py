@@ -1,4 +1,4 @@
-"""A cell trained again from its record: exact, close, or other, and what is named as a cause."""
+"""A trial trained again from its record: exact, close, or other, and what is named as a cause."""
 
 from dataclasses import asdict, replace
 from itertools import chain
@@ -15,7 +15,7 @@ from numnist.config.schema import TrainingConfig
 from numnist.reproduce import verify
 from numnist.reproduce.replay import Replay, config_of
 from numnist.reproduce.replay import replay as again
-from numnist.tracking.mlflow_runs import CODE, Recorded
+from numnist.tracking.mlflow_runs import CODE, TrackedRun
 from numnist.training import checkpoints, results, scheduling
 
 CONFIG = TrainingConfig(hidden_size=5, learning_rate=1e-05, iterations=2, seed=0, initialization="he")
@@ -25,21 +25,21 @@ TAGS = {"git.commit": "abc", "git.dirty": "false", "numerics.mode": "portable"}
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Recorded:
+def recorded(tmp_path: Path) -> TrackedRun:
     """A record, and its artifacts in the directory `run`."""
     [result] = chain.from_iterable(scheduling.train([CONFIG], DATA, scheduling.open_store(tmp_path / "first", DATA)))
     results.write_run(tmp_path / "run", result, {"name": "x", "digest": "y"}, numerics.fingerprint())
-    return Recorded("id", CONFIG.name, PARAMS, TAGS | {CODE: checkpoints.code_digest()}, DATA.digest)
+    return TrackedRun("id", CONFIG.name, PARAMS, TAGS | {CODE: checkpoints.code_digest()}, DATA.digest)
 
 
-def replayed(recorded: Recorded, directory: Path, **here: str) -> Replay:
+def replayed(recorded: TrackedRun, directory: Path, **here: str) -> Replay:
     return again(
         recorded, directory / "run", DATA, {**TAGS, CODE: checkpoints.code_digest(), **here}, directory / "again"
     )
 
 
-def test_the_same_cell_is_the_same_to_the_byte_and_nothing_explains_otherwise(
-    recorded: Recorded, tmp_path: Path
+def test_the_same_trial_is_the_same_to_the_byte_and_nothing_explains_otherwise(
+    recorded: TrackedRun, tmp_path: Path
 ) -> None:
     found = replayed(recorded, tmp_path)
     assert {name: one.verdict for name, one in found.differences.items()} == {
@@ -49,7 +49,7 @@ def test_the_same_cell_is_the_same_to_the_byte_and_nothing_explains_otherwise(
     assert found.causes == []
 
 
-def test_a_changed_bit_is_within_tolerance_and_another_network_is_not(recorded: Recorded, tmp_path: Path) -> None:
+def test_a_changed_bit_is_within_tolerance_and_another_network_is_not(recorded: TrackedRun, tmp_path: Path) -> None:
     path = tmp_path / "run" / "weights.npz"
     arrays = {name: array[0] for name, array in vars(results.read_weights(path)).items()}
     arrays["W1"][0, 0] = np.nextafter(arrays["W1"][0, 0], np.float32(9))
@@ -71,22 +71,22 @@ def test_a_changed_bit_is_within_tolerance_and_another_network_is_not(recorded: 
     ],
 )
 def test_what_was_not_alike_is_named(
-    recorded: Recorded, tmp_path: Path, then: dict[str, str], now: dict[str, str], cause: str
+    recorded: TrackedRun, tmp_path: Path, then: dict[str, str], now: dict[str, str], cause: str
 ) -> None:
     [named] = replayed(replace(recorded, tags={**recorded.tags, **then}), tmp_path, **now).causes
     assert named.startswith(cause)
 
 
-def test_other_data_are_named(recorded: Recorded, tmp_path: Path) -> None:
+def test_other_data_are_named(recorded: TrackedRun, tmp_path: Path) -> None:
     [named] = replayed(replace(recorded, data_digest="old"), tmp_path).causes
     assert named == f"other data: digest old then, {DATA.digest} (made-up) now"
 
 
-def test_parameters_are_read_as_they_were_logged(recorded: Recorded) -> None:
+def test_parameters_are_read_as_they_were_logged(recorded: TrackedRun) -> None:
     assert config_of(recorded) == CONFIG
 
 
-def test_parameters_that_are_missing_or_not_allowed_are_errors(recorded: Recorded) -> None:
+def test_parameters_that_are_missing_or_not_allowed_are_errors(recorded: TrackedRun) -> None:
     with pytest.raises(DataError, match="has no complete parameters"):
         config_of(replace(recorded, params={}))
     with pytest.raises(ConfigError, match="the run id: hidden_size is 0"):

@@ -26,7 +26,7 @@ from numnist.tracking import mlflow_runs, registry
 from numnist.training.session import Session
 
 CONFIG = TrainingConfig(hidden_size=3, learning_rate=0.3, iterations=4, seed=0, initialization="he")
-CELLS = [replace(CONFIG, seed=seed) for seed in range(3)]
+TRIALS = [replace(CONFIG, seed=seed) for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with made-up digits and an empty store."""
     root = tmp_path_factory.mktemp("template")
     for prefix, images in (("train", 240), ("t10k", 20)):
-        part = digits.part(images)
+        split = digits.split(images)
         (root / "raw").mkdir(exist_ok=True)
-        idx.write_images(root / "raw" / f"{prefix}-images-idx3-ubyte", part.pixels)
-        idx.write_labels(root / "raw" / f"{prefix}-labels-idx1-ubyte", part.labels)
+        idx.write_images(root / "raw" / f"{prefix}-images-idx3-ubyte", split.pixels)
+        idx.write_labels(root / "raw" / f"{prefix}-labels-idx1-ubyte", split.labels)
     dataset.preprocess(root / "raw", root / "data" / "processed", DataConfig("made-up", 4, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -63,9 +63,9 @@ def on_disk(root: Path) -> set[str]:
     return {path.parent.name for path in (root / "runs").glob("*/result.json")}
 
 
-def test_a_cell_that_diverges_fails_with_its_iteration(root: Path) -> None:
+def test_a_trial_that_diverges_fails_with_its_iteration(root: Path) -> None:
     one = Session(root)
-    result = one.run_cell(replace(CONFIG, learning_rate=1e6, iterations=50), root / "runs")
+    result = one.run_trial(replace(CONFIG, learning_rate=1e6, iterations=50), root / "runs")
     [run] = one.tracker.client.search_runs([one.tracker.experiment])
     assert (run.info.status, run.data.tags["diverged"]) == ("FAILED", str(result.state.iteration))
     assert "validation_accuracy" not in run.data.metrics or np.isfinite(run.data.metrics["validation_accuracy"])
@@ -89,26 +89,26 @@ def test_a_database_locked_half_way_costs_no_result_and_the_same_command_logs_th
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = Session(root)
-    first.begin_sweep(CELLS)
-    first.run_cell(CELLS[0], root / "runs")
+    first.begin_sweep(TRIALS)
+    first.run_trial(TRIALS[0], root / "runs")
     other = sqlite3.connect(root / "mlflow.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with waiting_little():
-        for cell in CELLS[1:]:
-            first.run_cell(cell, root / "runs")
+        for trial in TRIALS[1:]:
+            first.run_trial(trial, root / "runs")
         with pytest.raises(TrackingError, match=r"mlflow\.db failed, .*locked.* run the same command again"):
             first.end("FINISHED")
     assert capfd.readouterr().err.count("training goes on without tracking: ") == 1
     other.close()
-    assert on_disk(root) == {cell.name for cell in CELLS}
+    assert on_disk(root) == {trial.name for trial in TRIALS}
     disown(first.tracker, str(first.sweep_run))  # as if that process had ended
     later = Session(root)
-    later.begin_sweep(CELLS)
+    later.begin_sweep(TRIALS)
     assert later.sweep_run == first.sweep_run
-    for cell in CELLS:
-        later.run_cell(cell, root / "runs")
+    for trial in TRIALS:
+        later.run_trial(trial, root / "runs")
     later.end("FINISHED")
-    assert statuses(root) == {"sweep of 3 cells": "FINISHED"} | {cell.name: "FINISHED" for cell in CELLS}
+    assert statuses(root) == {"sweep of 3 trials": "FINISHED"} | {trial.name: "FINISHED" for trial in TRIALS}
 
 
 class Server(ThreadingHTTPServer):
@@ -166,14 +166,14 @@ def test_a_server_that_falls_silent_half_way_is_waited_for_once_and_costs_no_res
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     one = Session(root)
-    one.begin_sweep(CELLS)
+    one.begin_sweep(TRIALS)
     server.silent = True
-    for cell in CELLS:
-        one.run_cell(cell, root / "runs")
-    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:\d+ failed, to begin the cell .* timed out"):
+    for trial in TRIALS:
+        one.run_trial(trial, root / "runs")
+    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:\d+ failed, to begin the trial .* timed out"):
         one.end("FINISHED")
     assert len(server.requests_when_silent) == 1
-    assert on_disk(root) == {cell.name for cell in CELLS}
+    assert on_disk(root) == {trial.name for trial in TRIALS}
 
 
 def test_a_full_disk_under_the_database_is_told_by_its_name(root: Path) -> None:

@@ -35,7 +35,7 @@ DIGEST = "0123456789abcdef" * 4
 
 @dataclass(frozen=True)
 class Trained:
-    """What `finish_cell` reads of a result."""
+    """What `finish_trial` reads of a result."""
 
     config: TrainingConfig
     status: str
@@ -43,7 +43,7 @@ class Trained:
 
 
 def trained(directory: Path, status: str = "finished", losses: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)) -> Trained:
-    """Write a cell's directory and return its result."""
+    """Write a trial's directory and return its result."""
     directory.mkdir(parents=True, exist_ok=True)
     weights_file(directory / "weights.npz", [0.0] * 10)
     record = {"dataset": {"name": "mnist", "digest": DIGEST}, "iteration": 2}
@@ -139,20 +139,20 @@ def test_the_environment_names_another_store(store: Path, tmp_path: Path, monkey
 def begin_and_be_killed(root: Path) -> None:
     tracker = mlflow_runs.connect(root)
     parent = tracker.begin_sweep("key", "a sweep", {})
-    (root / "runs").write_text(f"{parent} {tracker.begin_cell(CONFIG, 'cell', parent, {})}")
+    (root / "runs").write_text(f"{parent} {tracker.begin_trial(CONFIG, 'trial', parent, {})}")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_killed_owners_runs_are_mended_and_continued(store: Path) -> None:
     assert in_processes(begin_and_be_killed, store) == [-signal.SIGKILL]
-    parent, cell = (store / "runs").read_text().split()
+    parent, trial = (store / "runs").read_text().split()
     tracker = mlflow_runs.connect(store)
-    assert [status(tracker, run) for run in (parent, cell)] == ["KILLED", "KILLED"]
+    assert [status(tracker, run) for run in (parent, trial)] == ["KILLED", "KILLED"]
     assert tracker.begin_sweep("key", "a sweep", {}) == parent
-    assert tracker.begin_cell(CONFIG, "cell", parent, {}) == cell
-    assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
+    assert tracker.begin_trial(CONFIG, "trial", parent, {}) == trial
+    assert [status(tracker, run) for run in (parent, trial)] == ["RUNNING", "RUNNING"]
     mlflow_runs.connect(store)  # the runs are this process's own now
-    assert [status(tracker, run) for run in (parent, cell)] == ["RUNNING", "RUNNING"]
+    assert [status(tracker, run) for run in (parent, trial)] == ["RUNNING", "RUNNING"]
 
 
 def test_a_run_whose_owners_pid_is_another_processs_by_now_is_mended(store: Path, tracker: Tracker) -> None:
@@ -185,18 +185,18 @@ def test_a_sweep_at_work_in_a_live_process_is_not_taken_over(tracker: Tracker) -
     assert tracker.begin_sweep("key", "a sweep", {}) != tracker.begin_sweep("key", "a sweep", {})
 
 
-def test_a_cell_of_another_sweep_is_not_continued(tracker: Tracker) -> None:
+def test_a_trial_of_another_sweep_is_not_continued(tracker: Tracker) -> None:
     first, second = (tracker.begin_sweep(key, "a sweep", {}) for key in "ab")
-    cell = tracker.begin_cell(CONFIG, "cell", first, {})
-    disown(tracker, cell)
-    assert tracker.begin_cell(CONFIG, "cell", second, {}) != cell
-    assert tracker.begin_cell(CONFIG, "cell", None, {}) != cell
+    trial = tracker.begin_trial(CONFIG, "trial", first, {})
+    disown(tracker, trial)
+    assert tracker.begin_trial(CONFIG, "trial", second, {}) != trial
+    assert tracker.begin_trial(CONFIG, "trial", None, {}) != trial
 
 
-def test_a_finished_cell_holds_config_curves_data_set_and_files(tracker: Tracker, tmp_path: Path) -> None:
+def test_a_finished_trial_holds_config_curves_data_set_and_files(tracker: Tracker, tmp_path: Path) -> None:
     parent = tracker.begin_sweep("key", "a sweep", {})
-    run_id = tracker.begin_cell(CONFIG, "cell", parent, {"colour": "blue"})
-    tracker.finish_cell(run_id, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+    run_id = tracker.begin_trial(CONFIG, "trial", parent, {"colour": "blue"})
+    tracker.finish_trial(run_id, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
     run = tracker.client.get_run(run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", CONFIG.name)
     assert run.data.params["hidden_size"] == "10" and run.data.params["learning_rate"] == "0.1"
@@ -209,11 +209,11 @@ def test_a_finished_cell_holds_config_curves_data_set_and_files(tracker: Tracker
     assert {item.path for item in tracker.client.list_artifacts(run_id)} == {"curves.csv", "result.json", "weights.npz"}
 
 
-def test_a_cell_trained_before_its_run_began_holds_the_same(tracker: Tracker, tmp_path: Path) -> None:
+def test_a_trial_trained_before_its_run_began_holds_the_same(tracker: Tracker, tmp_path: Path) -> None:
     runs = []
     for was_trained in (False, True):
-        run_id = tracker.begin_cell(CONFIG, "cell", tracker.begin_sweep("key", "a sweep", {}), {}, was_trained)
-        tracker.finish_cell(run_id, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+        run_id = tracker.begin_trial(CONFIG, "trial", tracker.begin_sweep("key", "a sweep", {}), {}, was_trained)
+        tracker.finish_trial(run_id, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
         runs.append(tracker.client.get_run(run_id))
     assert runs[0].data.params == runs[1].data.params and runs[1].data.params.keys() == asdict(CONFIG).keys()
     assert runs[0].data.metrics == runs[1].data.metrics
@@ -221,32 +221,32 @@ def test_a_cell_trained_before_its_run_began_holds_the_same(tracker: Tracker, tm
 
 
 def test_of_a_long_curve_some_points_are_logged_and_its_end(tracker: Tracker, tmp_path: Path) -> None:
-    run_id = tracker.begin_cell(CONFIG, "cell", None, {})
-    result = trained(tmp_path / "cell", losses=tuple(1 / k for k in range(1, 2502)))
-    tracker.finish_cell(run_id, result, tmp_path / "cell")  # type: ignore[arg-type]
+    run_id = tracker.begin_trial(CONFIG, "trial", None, {})
+    result = trained(tmp_path / "trial", losses=tuple(1 / k for k in range(1, 2502)))
+    tracker.finish_trial(run_id, result, tmp_path / "trial")  # type: ignore[arg-type]
     history = tracker.client.get_metric_history(run_id, "train_loss")
     assert [(point.step, point.value) for point in history] == [(k, 1 / (k + 1)) for k in mlflow_runs._steps(2501)]
     assert tracker.client.get_run(run_id).data.metrics["train_loss"] == 1 / 2501
 
 
-def test_logging_a_cell_twice_adds_no_points(tracker: Tracker, tmp_path: Path) -> None:
-    run = tracker.begin_cell(CONFIG, "cell", None, {})
+def test_logging_a_trial_twice_adds_no_points(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_trial(CONFIG, "trial", None, {})
     for _ in range(2):
-        tracker.finish_cell(run, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
+        tracker.finish_trial(run, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
     assert len(tracker.client.get_metric_history(run, "train_loss")) == 4
 
 
-def test_a_diverged_cell_fails_with_its_iteration_and_no_number_that_is_none(tracker: Tracker, tmp_path: Path) -> None:
-    run_id = tracker.begin_cell(CONFIG, "cell", None, {})
-    result = trained(tmp_path / "cell", "diverged", (2.0, np.inf, np.nan))
-    tracker.finish_cell(run_id, result, tmp_path / "cell")  # type: ignore[arg-type]
+def test_a_diverged_trial_fails_with_its_iteration_and_no_number_that_is_none(tracker: Tracker, tmp_path: Path) -> None:
+    run_id = tracker.begin_trial(CONFIG, "trial", None, {})
+    result = trained(tmp_path / "trial", "diverged", (2.0, np.inf, np.nan))
+    tracker.finish_trial(run_id, result, tmp_path / "trial")  # type: ignore[arg-type]
     run = tracker.client.get_run(run_id)
     assert (run.info.status, run.data.tags["diverged"]) == ("FAILED", "2")
     assert [point.value for point in tracker.client.get_metric_history(run_id, "train_loss")] == [2.0]
 
 
 def test_numbers_that_are_not_finite_are_left_out(tracker: Tracker) -> None:
-    run = tracker.begin_cell(CONFIG, "cell", None, {})
+    run = tracker.begin_trial(CONFIG, "trial", None, {})
     tracker.log_metrics(run, {"a": 0.5, "b": float("nan"), "c": float("inf")})
     assert tracker.client.get_run(run).data.metrics == {"a": 0.5}
 
@@ -271,16 +271,16 @@ def test_the_curves_of_the_longest_training_fit_in_one_batch_of_a_thousand_rows(
     )
 
 
-def test_finished_cells_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:
+def test_finished_trials_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:
     parent = tracker.begin_sweep("key", "a sweep", {})
     keys = ("done", "diverged", "raised", "killed", "at work")
-    runs = {key: tracker.begin_cell(CONFIG, key, parent, {}) for key in keys}
-    tracker.begin_cell(CONFIG, "of another", None, {})
+    runs = {key: tracker.begin_trial(CONFIG, key, parent, {}) for key in keys}
+    tracker.begin_trial(CONFIG, "of another", None, {})
     for key, ended_as in (("done", "finished"), ("diverged", "diverged")):
-        tracker.finish_cell(runs[key], trained(tmp_path / key, ended_as), tmp_path / key)  # type: ignore[arg-type]
+        tracker.finish_trial(runs[key], trained(tmp_path / key, ended_as), tmp_path / key)  # type: ignore[arg-type]
     tracker.end(runs["raised"], "FAILED")
     tracker.end(runs["killed"], "KILLED")
-    assert tracker.finished_cells(parent) == {"done", "diverged"}
+    assert tracker.finished_trials(parent) == {"done", "diverged"}
 
 
 def test_files_are_stored_under_the_directories_named(tracker: Tracker, tmp_path: Path) -> None:
@@ -290,10 +290,10 @@ def test_files_are_stored_under_the_directories_named(tracker: Tracker, tmp_path
     assert {item.path for item in tracker.client.list_artifacts(run)} == {"a.html", "report"}
 
 
-def test_the_link_shows_the_newest_sweeps_cells(tracker: Tracker) -> None:
+def test_the_link_shows_the_newest_sweeps_trials(tracker: Tracker) -> None:
     tracker.begin_sweep("old", "a sweep", {})
     newest = tracker.begin_sweep("new", "a sweep", {})
-    tracker.begin_cell(CONFIG, "cell", newest, {})
+    tracker.begin_trial(CONFIG, "trial", newest, {})
     link = tracker.sweep_link()
     assert link.startswith(f"#/experiments/{tracker.experiment}/runs?") and newest in link and " " not in link
 
@@ -319,7 +319,7 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tra
         )
     )
     found = {path.name for path in directory.rglob("*") if path.is_file()}
-    assert found == {"MLmodel", "served.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
+    assert found == {"MLmodel", "pyfunc_model.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
     assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
     images = np.zeros((2, 784), "float32")
     images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0
@@ -330,7 +330,7 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tra
 
 
 def test_the_models_file_needs_nothing_of_ours() -> None:
-    tree = ast.parse((ROOT / "src" / "numnist" / "served.py").read_text())
+    tree = ast.parse((ROOT / "src" / "numnist" / "tracking" / "pyfunc_model.py").read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert modules == {"typing", "numpy", "pandas", "mlflow.models", "mlflow.pyfunc.model"}
@@ -457,25 +457,25 @@ def test_the_pages_end_with_ctrl_c(pages: Pages) -> None:
         socket.create_connection(("127.0.0.1", pages.port))
 
 
-def test_a_cell_cut_off_before_its_parameters_were_logged_gets_them_when_it_goes_on(tracker: Tracker) -> None:
-    run = tracker._create(CONFIG.name, {mlflow_runs.CELL: "cell"})
+def test_a_trial_cut_off_before_its_parameters_were_logged_gets_them_when_it_goes_on(tracker: Tracker) -> None:
+    run = tracker._create(CONFIG.name, {mlflow_runs.TRIAL: "trial"})
     disown(tracker, run)
-    assert tracker.begin_cell(CONFIG, "cell", None, {}) == run
+    assert tracker.begin_trial(CONFIG, "trial", None, {}) == run
     assert tracker.client.get_run(run).data.params["hidden_size"] == "10"
 
 
-def test_a_cell_is_read_back_with_its_parameters_data_and_files(tracker: Tracker, tmp_path: Path) -> None:
-    run = tracker.begin_cell(CONFIG, "cell", None, {mlflow_runs.CODE: "digest"})
-    tracker.finish_cell(run, trained(tmp_path / "cell"), tmp_path / "cell")  # type: ignore[arg-type]
-    recorded = tracker.read_cell(run)
+def test_a_trial_is_read_back_with_its_parameters_data_and_files(tracker: Tracker, tmp_path: Path) -> None:
+    run = tracker.begin_trial(CONFIG, "trial", None, {mlflow_runs.CODE: "digest"})
+    tracker.finish_trial(run, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
+    recorded = tracker.read_trial(run)
     assert (recorded.run_id, recorded.data_digest, recorded.tags[mlflow_runs.CODE]) == (run, DIGEST, "digest")
     assert recorded.params["learning_rate"] == "0.1"
     (tmp_path / "copied").mkdir()
     tracker.copy_files(run, tmp_path / "copied")
     assert {path.name for path in (tmp_path / "copied").iterdir()} == {"weights.npz", "curves.csv", "result.json"}
-    weights = tmp_path / "cell" / "weights.npz"
+    weights = tmp_path / "trial" / "weights.npz"
     registry.register(tracker, weights, {}, {mlflow_runs.DATA: DIGEST}, None)
-    assert registry.read_cell(tracker, "champion") == recorded
-    running = tracker.begin_cell(CONFIG, "another", None, {})
-    with pytest.raises(DataError, match="is no finished cell"):
-        tracker.read_cell(running)
+    assert registry.read_trial(tracker, "champion") == recorded
+    running = tracker.begin_trial(CONFIG, "another", None, {})
+    with pytest.raises(DataError, match="is no finished trial"):
+        tracker.read_trial(running)

@@ -27,7 +27,7 @@ from numnist.data import dataset, fetching
 from numnist.tracking import mlflow_runs
 from numnist.training import executors, loop, scheduling, stacks
 from numnist.training.results import Result
-from numnist.training.scheduling import Engine
+from numnist.training.scheduling import WorkerPool
 
 CONFIG = TrainingConfig(hidden_size=3, learning_rate=0.3, iterations=4, seed=0, initialization="he")
 GRID = [
@@ -40,7 +40,9 @@ GRID = [
 DATA = digits.dataset(240, 60)
 
 
-def train(configs: list[TrainingConfig], directory: Path, engine: Engine | None = None) -> dict[TrainingConfig, Result]:
+def train(
+    configs: list[TrainingConfig], directory: Path, engine: WorkerPool | None = None
+) -> dict[TrainingConfig, Result]:
     store = scheduling.open_store(directory, DATA)
     return {result.config: result for done in scheduling.train(configs, DATA, store, engine=engine) for result in done}
 
@@ -50,10 +52,10 @@ def content(directory: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def engine(workers: int) -> Iterator[Engine]:
+def engine(workers: int) -> Iterator[WorkerPool]:
     """Workers in threads of this process."""
     with ThreadPoolExecutor(workers) as pool:
-        yield Engine(pool, workers, 1, DATA)
+        yield WorkerPool(pool, workers, 1, DATA)
 
 
 @pytest.mark.parametrize("workers", [2, 5, 100])
@@ -70,10 +72,10 @@ def test_no_worker_gets_more_than_its_share_in_one_stack_and_the_largest_comes_f
     tmp_path: Path, workers: int
 ) -> None:
     plans = scheduling.plan(GRID, scheduling.open_store(tmp_path, DATA), workers)
-    assert sorted(cell.name for plan in plans for cell in plan.cells) == sorted(cell.name for cell in GRID)
+    assert sorted(trial.name for plan in plans for trial in plan.trials) == sorted(trial.name for trial in GRID)
     assert len(plans) >= min(workers, 16)  # there are 16 networks
     share = sum(plan.work for plan in plans) / workers
-    assert all(plan.work <= share or len(plan.courses) == 1 for plan in plans)
+    assert all(plan.work <= share or len(plan.tasks) == 1 for plan in plans)
     assert [plan.work for plan in plans] == sorted((plan.work for plan in plans), reverse=True)
 
 
@@ -84,11 +86,11 @@ def test_a_stack_that_fails_costs_no_other_and_a_rerun_trains_it_alone(
     good = [replace(CONFIG, seed=seed) for seed in range(3)]
     whole, trained = loop.train_stack, []
 
-    def faulty(courses: Any, *rest: Any, **named: Any) -> Any:
-        trained.extend(course.config for course in courses)
+    def faulty(tasks: Any, *rest: Any, **named: Any) -> Any:
+        trained.extend(task.config for task in tasks)
         if bad in trained:
             raise ZeroDivisionError("a fault put in by a test")
-        return whole(courses, *rest, **named)
+        return whole(tasks, *rest, **named)
 
     monkeypatch.setattr(loop, "train_stack", faulty)
     with engine(1) as one, pytest.raises(ExceptionGroup, match="1 of 2 stacks failed"):
@@ -115,7 +117,7 @@ def test_a_launcher_that_stops_has_stored_what_came_back(tmp_path: Path) -> None
 
 def test_a_process_that_computes_otherwise_is_refused_with_host_and_difference() -> None:
     identity = stacks.identity_here("portable") | {"data": DATA.digest}
-    [plan] = [stacks.Plan([loop.Course(CONFIG)], [CONFIG])]
+    [plan] = [stacks.Plan([loop.TrainingTask(CONFIG)], [CONFIG])]
     assert stacks.train(plan, DATA, identity, 1)
     for name in ("code", "numpy", "blas", "simd", "python"):
         with pytest.raises(
@@ -185,7 +187,7 @@ SWEEP: dict[str, list[object]] = {  # the shape of the default one
     "iterations": [40, 100, 200],
     "seed": [0, 1],
 }
-CELLS = 54
+TRIALS = 54
 GRID_COMMAND = ("-m", "pipeline.train", "-m", "+experiment=grid")
 
 
@@ -245,8 +247,8 @@ def wait_for(condition: Callable[[], Any], *processes: "subprocess.Popen[str]") 
 
 
 def stored(directory: Path) -> dict[Path, int]:
-    """The files of cells that are done, and when each was written."""
-    return {path: path.stat().st_mtime_ns for path in (directory / ".cells").rglob("[0-9]*.npz")}
+    """The files of trials that are done, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in (directory / ".checkpoints").rglob("[0-9]*.npz")}
 
 
 @contextmanager
@@ -304,7 +306,7 @@ def test_processes_and_submitit_make_the_bytes_that_one_process_makes(
 @pytest.mark.slow
 def test_a_dask_cluster_makes_the_bytes_that_one_process_makes(prepared: Prepared, copy: Path, address: str) -> None:
     finish(checkout.start(copy, *GRID_COMMAND, NUMNIST_EXECUTOR="dask", NUMNIST_SCHEDULER=address))
-    assert len(made_in(copy)) >= 2 * CELLS + 1
+    assert len(made_in(copy)) >= 2 * TRIALS + 1
     assert made_in(copy) == prepared.made
 
 
@@ -331,7 +333,7 @@ def test_a_launcher_that_is_killed_and_started_again_trains_only_what_is_missing
     launcher.kill()
     launcher.communicate()
     before = stored(copy)
-    assert 0 < len(before) < CELLS
+    assert 0 < len(before) < TRIALS
     finish(checkout.start(copy, *GRID_COMMAND, *on(address)))
     assert made_in(copy) == prepared.made
     assert {path: stored(copy)[path] for path in before} == before

@@ -58,11 +58,11 @@ def test_a_network_that_diverges_stops_early_and_changes_no_bit_of_its_stack(tmp
 
 
 def test_a_network_that_diverges_is_never_ranked_and_listed_as_diverged(tmp_path: Path) -> None:
-    found = train([replace(CONFIG, learning_rate=rate) for rate in (0.3, 1e6)], tmp_path / "cells")
+    found = train([replace(CONFIG, learning_rate=rate) for rate in (0.3, 1e6)], tmp_path / "trials")
     table = results.read_table(write(found, tmp_path))
-    assert [
-        standing.config.learning_rate for standing in selection.rank(table, GRID | {"learning_rate": [0.3, 1e6]})
-    ] == [0.3]
+    assert [score.config.learning_rate for score in selection.rank(table, GRID | {"learning_rate": [0.3, 1e6]})] == [
+        0.3
+    ]
     assert selection.unfinished(table, GRID | {"learning_rate": [0.3, 1e6]})[
         ["learning_rate", "status"]
     ].values.tolist() == [[1e6, "diverged"]]
@@ -80,7 +80,7 @@ def write_for_ever(path: Path) -> None:
 
 def test_a_write_that_is_killed_leaves_the_old_file_or_the_new_and_the_next_start_cleans_up(tmp_path: Path) -> None:
     store = scheduling.open_store(tmp_path, DATA)
-    path = tmp_path / "trajectory" / "4.npz"
+    path = tmp_path / "key" / "4.npz"
     files.write_bytes(path, OLD_AND_NEW[0])
     moments = random.Random(0)
     for _ in range(25):
@@ -120,12 +120,12 @@ def test_a_full_disk_is_told_by_file_and_need_and_costs_nothing_that_is_finished
     stack = loop.train_stack
     monkeypatch.setattr(loop, "train_stack", lambda c, *a, **k: trained.extend(c) or stack(c, *a, **k))
     assert train([small, large], tmp_path / "full")[large].metrics == whole[large].metrics
-    assert [course.config for course in trained] == [large]
+    assert [task.config for task in trained] == [large]
     assert content(tmp_path / "full") == content(tmp_path / "whole")
 
 
 def test_a_full_disk_keeps_the_earlier_results_and_report(tmp_path: Path) -> None:
-    found = train([CONFIG], tmp_path / "cells")
+    found = train([CONFIG], tmp_path / "trials")
     write(found, tmp_path)
     files.write_text(tmp_path / "reports" / "index.html", "the earlier page")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -137,12 +137,12 @@ def test_a_full_disk_keeps_the_earlier_results_and_report(tmp_path: Path) -> Non
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_state_of_another_architecture_is_not_taken_for_a_cells_own(tmp_path: Path) -> None:
+def test_a_state_of_another_architecture_is_not_taken_for_a_trials_own(tmp_path: Path) -> None:
     store = scheduling.open_store(tmp_path, DATA)
     other = replace(CONFIG, hidden_size=5)
     own = train([CONFIG, other], tmp_path)[CONFIG]
-    path = tmp_path / store.trajectory(CONFIG) / "4.npz"
-    path.write_bytes((tmp_path / store.trajectory(other) / "4.npz").read_bytes())
+    path = tmp_path / store.checkpoint_key(CONFIG) / "4.npz"
+    path.write_bytes((tmp_path / store.checkpoint_key(other) / "4.npz").read_bytes())
     np.testing.assert_array_equal(train([CONFIG], tmp_path)[CONFIG].state.parameters.W1, own.state.parameters.W1)
 
 
@@ -155,7 +155,7 @@ def test_source_that_is_edited_under_a_running_process_does_not_change_its_keys(
     assert store.key(CONFIG) == key
 
 
-def test_cells_that_differ_in_anything_have_different_directories() -> None:
+def test_trials_that_differ_in_anything_have_different_directories() -> None:
     configs = [
         replace(CONFIG, learning_rate=rate, initialization=first_weights)
         for rate in (0.1, 0.1234567, 0.1234568, 1.0, 1e-7, 1e9)
@@ -182,7 +182,7 @@ def test_memory_files_and_threads_do_not_grow_over_two_hundred_sweeps(tmp_path: 
     assert memory - before[0] < 8_000_000  # to keep the images of each sweep would take 60 MB
 
 
-def test_a_sweep_of_a_thousand_cells_accounts_for_every_one(tmp_path: Path) -> None:
+def test_a_sweep_of_a_thousand_trials_accounts_for_every_one(tmp_path: Path) -> None:
     configs = [
         replace(CONFIG, hidden_size=h, learning_rate=rate, iterations=n, seed=seed)
         for h in (1, 2)
@@ -190,7 +190,7 @@ def test_a_sweep_of_a_thousand_cells_accounts_for_every_one(tmp_path: Path) -> N
         for n in (1, 2)
         for seed in range(50)
     ]
-    table = results.read_table(write(train(configs, tmp_path / "cells"), tmp_path))
+    table = results.read_table(write(train(configs, tmp_path / "trials"), tmp_path))
     assert sorted(table["name"]) == sorted(config.name for config in configs) and len(configs) == 1000
     assert set(table["status"]) == {"finished", "diverged"}
-    assert not leftovers(tmp_path) and not list((tmp_path / "cells").rglob("checkpoint.npz"))
+    assert not leftovers(tmp_path) and not list((tmp_path / "trials").rglob("checkpoint.npz"))

@@ -9,10 +9,10 @@ import pytest
 
 from numnist import network, numerics
 from numnist.config.schema import TrainingConfig
-from numnist.data.dataset import Part
+from numnist.data.dataset import Split
 from numnist.network import Parameters
 from numnist.training import blank_pixels, loop
-from numnist.training.loop import Course, Images, Stack, State
+from numnist.training.loop import Images, Stack, State, TrainingTask
 from numnist.training.threads import Threads
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=6, seed=0, initialization="he")
@@ -20,16 +20,16 @@ PORTABLE = numerics.ROWS_PER_NETWORK["portable"]
 
 
 def images(dtype: str = "float32", train: int = 1300) -> Images:
-    return loop.lay_out(digits.part(train, 1), digits.part(300, 2), dtype)
+    return loop.lay_out(digits.split(train, 1), digits.split(300, 2), dtype)
 
 
 def final_states(
-    courses: Sequence[Course], laid_out: Images, threads: int = 2, rows: int = PORTABLE, dtype: str = "float32"
+    tasks: Sequence[TrainingTask], laid_out: Images, threads: int = 2, rows: int = PORTABLE, dtype: str = "float32"
 ) -> dict[TrainingConfig, State]:
     """Train, and return for each network its state when it left the stack."""
     states: dict[TrainingConfig, State] = {}
     with Threads(threads) as pool:
-        for stack in loop.train_stack(courses, laid_out, pool, rows_per_network=rows, dtype=dtype):
+        for stack in loop.train_stack(tasks, laid_out, pool, rows_per_network=rows, dtype=dtype):
             states |= {config: stack.state(i) for i, config in enumerate(stack.configs)}
     return states
 
@@ -39,9 +39,9 @@ def bits(state: State) -> bytes:
     return b"".join(array.tobytes() for array in (p.W1, p.b1, p.W2, p.b2, state.curves))
 
 
-def plain_descent(p: Parameters, part: Part, learning_rate: float, iterations: int) -> tuple[Parameters, list[float]]:
-    """The note on whole arrays, one network, in float64: no blocks, no lanes, nothing left out."""
-    X, Y, m = part.pixels.T / 255, np.eye(10)[part.labels].T, len(part.labels)
+def plain_descent(p: Parameters, split: Split, learning_rate: float, iterations: int) -> tuple[Parameters, list[float]]:
+    """The note on whole arrays, one network, in float64: no blocks, no shards, nothing left out."""
+    X, Y, m = split.pixels.T / 255, np.eye(10)[split.labels].T, len(split.labels)
     W1, b1, W2, b2 = p.W1[0], p.b1[0], p.W2[0], p.b2[0]
     losses = []
     for k in range(iterations + 1):
@@ -63,41 +63,41 @@ def plain_descent(p: Parameters, part: Part, learning_rate: float, iterations: i
 
 def test_blocks_without_their_blank_pixels_give_what_whole_arrays_give() -> None:
     start = loop.first_weights(CONFIG, "float64")
-    expected, losses = plain_descent(start, digits.part(1300, 1), CONFIG.learning_rate, CONFIG.iterations)
-    state = final_states([Course(CONFIG)], images("float64"), dtype="float64")[CONFIG]
+    expected, losses = plain_descent(start, digits.split(1300, 1), CONFIG.learning_rate, CONFIG.iterations)
+    state = final_states([TrainingTask(CONFIG)], images("float64"), dtype="float64")[CONFIG]
     for name in ("W1", "b1", "W2", "b2"):
         np.testing.assert_allclose(getattr(state.parameters, name), getattr(expected, name), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(state.curves[:, 0], losses, rtol=1e-12)
 
 
 def test_validation_is_measured_on_validation_images_alone() -> None:
-    laid_out, part = images("float64"), digits.part(300, 2)
-    state = final_states([Course(CONFIG)], laid_out, dtype="float64")[CONFIG]
-    activations = network.forward(state.parameters, part.pixels.T / 255)
-    labels = part.labels.astype(np.intp)
+    laid_out, split = images("float64"), digits.split(300, 2)
+    state = final_states([TrainingTask(CONFIG)], laid_out, dtype="float64")[CONFIG]
+    activations = network.forward(state.parameters, split.pixels.T / 255)
+    labels = split.labels.astype(np.intp)
     assert state.curves[-1, 2] == pytest.approx(network.measure(activations, labels)[0].mean(), rel=1e-12)
     assert state.curves[-1, 3] == (activations.Z2[0].argmax(axis=0) == labels).mean()
 
 
 def test_lanes_hold_each_image_once_and_leave_out_blank_pixels_only() -> None:
-    part = digits.part(1300, 1)
-    lanes = blank_pixels.layout(part)
-    whole = np.concatenate([np.eye(784, dtype=np.float32) @ lane.X for lane in lanes], axis=1)
-    labels = np.concatenate([lane.labels for lane in lanes])
-    given = zip((part.pixels / np.float32(255)).tolist(), part.labels.tolist())
+    split = digits.split(1300, 1)
+    shards = blank_pixels.layout(split)
+    whole = np.concatenate([np.eye(784, dtype=np.float32) @ shard.X for shard in shards], axis=1)
+    labels = np.concatenate([shard.labels for shard in shards])
+    given = zip((split.pixels / np.float32(255)).tolist(), split.labels.tolist())
     assert sorted(zip(whole.T.tolist(), labels.tolist())) == sorted(given)
-    np.testing.assert_array_equal(np.concatenate([lane.Y for lane in lanes], axis=1).argmax(axis=0), labels)
-    assert all(len(block.pixels) < 784 for lane in lanes for block, _ in lane.X.columns)
+    np.testing.assert_array_equal(np.concatenate([shard.Y for shard in shards], axis=1).argmax(axis=0), labels)
+    assert all(len(block.pixels) < 784 for shard in shards for block, _ in shard.X.columns)
 
 
 def test_products_with_blocks_are_those_with_the_whole_matrix() -> None:
-    [lane] = blank_pixels.layout(digits.part(700, 3), "float64")
-    whole = np.eye(784) @ lane.X
-    assert len(lane.X.columns) > 1 and lane.X.shape == whole.shape == (784, 700)
+    [shard] = blank_pixels.layout(digits.split(700, 3), "float64")
+    whole = np.eye(784) @ shard.X
+    assert len(shard.X.columns) > 1 and shard.X.shape == whole.shape == (784, 700)
     rng = np.random.Generator(np.random.PCG64(0))
     W1, dZ1 = rng.standard_normal((5, 784)), rng.standard_normal((5, 700))
-    np.testing.assert_allclose(W1 @ lane.X, W1 @ whole, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(dZ1 @ lane.X.T, dZ1 @ whole.T, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(W1 @ shard.X, W1 @ whole, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dZ1 @ shard.X.T, dZ1 @ whole.T, rtol=1e-12, atol=1e-12)
 
 
 def test_images_do_not_carry_the_pixels_of_a_few_others_along() -> None:
@@ -105,24 +105,24 @@ def test_images_do_not_carry_the_pixels_of_a_few_others_along() -> None:
     pixels[:, ::4] = 255
     for image in range(20):
         pixels[50 * image, 1 + 4 * (9 * image + np.arange(9))] = 255
-    lanes = blank_pixels.layout(Part(pixels, np.zeros(1000, np.uint8)))
-    sizes = [block.X.shape for lane in lanes for block, _ in lane.X.columns]
+    shards = blank_pixels.layout(Split(pixels, np.zeros(1000, np.uint8)))
+    sizes = [block.X.shape for shard in shards for block, _ in shard.X.columns]
     assert sum(images for pixels, images in sizes if pixels == 196) == 980
 
 
 @pytest.mark.parametrize(("images", "pixel"), [(600, 0), (1, 255)])
 def test_images_without_ink_and_single_images_are_laid_out_too(images: int, pixel: int) -> None:
-    lanes = blank_pixels.layout(Part(np.full((images, 784), pixel, np.uint8), np.zeros(images, np.uint8)))
-    assert sum(len(lane.labels) for lane in lanes) == images
-    np.testing.assert_array_equal(np.eye(784, dtype=np.float32) @ lanes[0].X, np.full((784, images), pixel / 255))
+    shards = blank_pixels.layout(Split(np.full((images, 784), pixel, np.uint8), np.zeros(images, np.uint8)))
+    assert sum(len(shard.labels) for shard in shards) == images
+    np.testing.assert_array_equal(np.eye(784, dtype=np.float32) @ shards[0].X, np.full((784, images), pixel / 255))
 
 
 @pytest.mark.parametrize("threads", [1, 3, 8])
 def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
     laid_out = images()
-    courses = [Course(replace(CONFIG, seed=seed)) for seed in range(3)]
-    expected = final_states(courses, laid_out, threads=2)
-    for config, state in final_states(courses, laid_out, threads=threads).items():
+    tasks = [TrainingTask(replace(CONFIG, seed=seed)) for seed in range(3)]
+    expected = final_states(tasks, laid_out, threads=2)
+    for config, state in final_states(tasks, laid_out, threads=threads).items():
         assert bits(state) == bits(expected[config])
 
 
@@ -131,20 +131,21 @@ def test_a_network_gets_the_same_bits_alone_and_in_any_stack(hidden_size: int) -
     laid_out = images(train=600)
     config = replace(CONFIG, hidden_size=hidden_size, iterations=3)
     others = [replace(config, seed=seed, learning_rate=rate) for seed, rate in ((1, 0.1), (2, 1.0), (3, 0.5), (4, 0.2))]
-    alone = bits(final_states([Course(config)], laid_out)[config])
+    alone = bits(final_states([TrainingTask(config)], laid_out)[config])
     for stack in ([config, *others], [*others, config], [*others[:2], config, *others[2:3]]):
-        assert bits(final_states([Course(member) for member in stack], laid_out)[config]) == alone
+        assert bits(final_states([TrainingTask(member) for member in stack], laid_out)[config]) == alone
 
 
 @pytest.mark.parametrize("iteration", [0, 1, 4])
 def test_training_that_goes_on_from_a_state_ends_with_the_same_bits(iteration: int) -> None:
     laid_out = images()
-    expected = final_states([Course(CONFIG)], laid_out)[CONFIG]
+    expected = final_states([TrainingTask(CONFIG)], laid_out)[CONFIG]
     with Threads(2) as pool:
         on_the_way = [
-            stack.state(0) for stack in loop.train_stack([Course(CONFIG)], laid_out, pool, rows_per_network=PORTABLE)
+            stack.state(0)
+            for stack in loop.train_stack([TrainingTask(CONFIG)], laid_out, pool, rows_per_network=PORTABLE)
         ]
-    resumed = final_states([Course(CONFIG, on_the_way[iteration])], laid_out)[CONFIG]
+    resumed = final_states([TrainingTask(CONFIG, on_the_way[iteration])], laid_out)[CONFIG]
     assert bits(resumed) == bits(expected)
 
 
@@ -152,22 +153,24 @@ def test_a_shorter_training_is_a_waypoint_of_a_longer_one() -> None:
     laid_out = images()
     shorter, longer = replace(CONFIG, iterations=3), replace(CONFIG, iterations=6)
     with Threads(2) as pool:
-        states = [s.state(0) for s in loop.train_stack([Course(longer)], laid_out, pool, rows_per_network=PORTABLE)]
-    assert bits(states[3]) == bits(final_states([Course(shorter)], laid_out)[shorter])
+        states = [
+            s.state(0) for s in loop.train_stack([TrainingTask(longer)], laid_out, pool, rows_per_network=PORTABLE)
+        ]
+    assert bits(states[3]) == bits(final_states([TrainingTask(shorter)], laid_out)[shorter])
 
 
 def test_a_network_that_diverges_leaves_and_the_others_keep_their_bits() -> None:
     laid_out = images()
     wild = replace(CONFIG, learning_rate=1e8, seed=1)
-    states = final_states([Course(wild), Course(CONFIG)], laid_out)
+    states = final_states([TrainingTask(wild), TrainingTask(CONFIG)], laid_out)
     assert states[wild].diverged and states[wild].iteration < wild.iterations
-    assert bits(states[CONFIG]) == bits(final_states([Course(CONFIG)], laid_out)[CONFIG])
+    assert bits(states[CONFIG]) == bits(final_states([TrainingTask(CONFIG)], laid_out)[CONFIG])
 
 
 def test_padded_hidden_units_never_train() -> None:
     laid_out = images()
     with Threads(2) as pool:
-        last: Stack = list(loop.train_stack([Course(CONFIG)], laid_out, pool, rows_per_network=PORTABLE))[-1]
+        last: Stack = list(loop.train_stack([TrainingTask(CONFIG)], laid_out, pool, rows_per_network=PORTABLE))[-1]
     assert last.parameters.W1.shape[1] == 12
     for array in (last.parameters.W1[:, 10:], last.parameters.b1[:, 10:], last.parameters.W2[:, :, 10:]):
         assert not array.any()

@@ -13,7 +13,7 @@ from test_loop import PORTABLE, bits, final_states
 from numnist.config.schema import TrainingConfig
 from numnist.network import Parameters
 from numnist.training import loop, minibatches, optimizer
-from numnist.training.loop import Course, Images
+from numnist.training.loop import Images, TrainingTask
 from numnist.training.threads import Threads
 
 PLAIN = TrainingConfig(hidden_size=10, learning_rate=0.2, iterations=4, seed=0, initialization="he")
@@ -21,7 +21,7 @@ RICH = replace(PLAIN, batch_size=128, momentum=0.9, weight_decay=0.01, schedule=
 
 
 def images(dtype: str = "float32") -> Images:
-    return loop.lay_out(digits.part(600, 1), digits.part(100, 2), dtype)
+    return loop.lay_out(digits.split(600, 1), digits.split(100, 2), dtype)
 
 
 def assert_close(p: Parameters, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
@@ -31,7 +31,7 @@ def assert_close(p: Parameters, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, 
 
 def test_full_batch_descent_with_momentum_and_weight_decay_is_scikit_learns() -> None:
     config = replace(PLAIN, momentum=0.9, weight_decay=0.001, iterations=5)
-    part, start = digits.part(600, 1), loop.first_weights(config, "float64")
+    split, start = digits.split(600, 1), loop.first_weights(config, "float64")
     model = MLPClassifier(
         (10,),
         solver="sgd",
@@ -47,15 +47,15 @@ def test_full_batch_descent_with_momentum_and_weight_decay_is_scikit_learns() ->
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        X = part.pixels / 255
-        model.set_params(learning_rate_init=1e-300).fit(X, part.labels)  # for its shapes
+        X = split.pixels / 255
+        model.set_params(learning_rate_init=1e-300).fit(X, split.labels)  # for its shapes
         model.coefs_[:] = [start.W1[0].T.copy(), start.W2[0].T.copy()]
         model.intercepts_[:] = [start.b1[0, :, 0].copy(), start.b2[0, :, 0].copy()]
         del model._optimizer
         model.set_params(learning_rate_init=0.2, max_iter=5, warm_start=True)
         model._optimizer = _optimizer(model)
-        model.fit(X, part.labels)
-    state = final_states([Course(config)], images("float64"), dtype="float64")[config]
+        model.fit(X, split.labels)
+    state = final_states([TrainingTask(config)], images("float64"), dtype="float64")[config]
     (V1, V2), (c1, c2) = model.coefs_, model.intercepts_
     assert_close(state.parameters, V1.T, c1[:, None], V2.T, c2[:, None])
 
@@ -67,16 +67,16 @@ def _optimizer(model: MLPClassifier) -> object:
 
 
 def test_batches_with_momentum_decay_and_cosine_are_the_equations_worked_on_whole_arrays() -> None:
-    part, start = digits.part(600, 1), loop.first_weights(RICH, "float64")
+    split, start = digits.split(600, 1), loop.first_weights(RICH, "float64")
     theta = [array[0].copy() for array in optimizer.arrays(start)]
     velocity = [np.zeros_like(array) for array in theta]
     losses, t, T = [], 0, 4 * 5  # 600 images in batches of 128 are 5 steps a pass
     for k in range(4):
         summed = 0.0
-        order = minibatches.shuffled(600, k)
+        order = minibatches.epoch_order(600, k)
         for first in range(0, 600, 128):
             chosen = order[first : first + 128]
-            X, Y, m = part.pixels[chosen].T / 255, np.eye(10)[part.labels[chosen]].T, len(chosen)
+            X, Y, m = split.pixels[chosen].T / 255, np.eye(10)[split.labels[chosen]].T, len(chosen)
             W1, b1, W2, b2 = theta
             Z1 = W1 @ X + b1
             E = np.exp(W2 @ np.maximum(Z1, 0) + b2)
@@ -91,16 +91,16 @@ def test_batches_with_momentum_decay_and_cosine_are_the_equations_worked_on_whol
             theta = [w - alpha * (g + 0.9 * v) for w, g, v in zip(theta, gradient, velocity)]
             t += 1
         losses.append(summed / 600)
-    state = final_states([Course(RICH)], images("float64"), dtype="float64")[RICH]
+    state = final_states([TrainingTask(RICH)], images("float64"), dtype="float64")[RICH]
     assert_close(state.parameters, *theta)
     np.testing.assert_allclose(state.curves[1:, 0], losses, rtol=1e-9)
 
 
 def test_the_notebooks_recipe_is_the_notebooks_code() -> None:
     config = replace(PLAIN, recipe="notebook", initialization="uniform", learning_rate=0.1)
-    part, start = digits.part(600, 1), loop.first_weights(config, "float64")
+    split, start = digits.split(600, 1), loop.first_weights(config, "float64")
     rows = 700  # it divides by the rows of the whole table, the 100 that are set apart too
-    X, Y = part.pixels.T / 255, np.eye(10)[part.labels].T
+    X, Y = split.pixels.T / 255, np.eye(10)[split.labels].T
     W1, b1, W2, b2 = (array[0] for array in optimizer.arrays(start))
     for _ in range(4):
         Z1 = W1.dot(X) + b1
@@ -114,7 +114,7 @@ def test_the_notebooks_recipe_is_the_notebooks_code() -> None:
         dW1 = 1 / rows * dZ1.dot(X.T)
         db1 = 1 / rows * np.sum(dZ1)
         W1, b1, W2, b2 = W1 - 0.1 * dW1, b1 - 0.1 * db1, W2 - 0.1 * dW2, b2 - 0.1 * db2
-    state = final_states([Course(config)], images("float64"), dtype="float64")[config]
+    state = final_states([TrainingTask(config)], images("float64"), dtype="float64")[config]
     assert_close(state.parameters, W1, b1, W2, b2)
     assert np.ptp(state.parameters.b1 - start.b1) < 1e-12 and np.abs(state.parameters.b2 - start.b2).max() < 1e-12
 
@@ -128,7 +128,7 @@ def test_the_rate_falls_as_half_a_cosine_to_nothing() -> None:
 
 
 def test_every_pass_meets_each_image_once_in_an_order_of_its_own() -> None:
-    first, second = (minibatches.shuffled(1000, k) for k in (0, 1))
+    first, second = (minibatches.epoch_order(1000, k) for k in (0, 1))
     assert sorted(first) == sorted(second) == list(range(1000))
     assert (first != second).mean() > 0.9
 
@@ -137,12 +137,12 @@ def test_every_pass_meets_each_image_once_in_an_order_of_its_own() -> None:
 def test_richer_descent_has_the_same_bits_alone_in_a_stack_and_at_any_number_of_threads(config: TrainingConfig) -> None:
     laid_out = images()
     others = [replace(config, seed=1, momentum=0.0), replace(config, seed=2, weight_decay=0.0, learning_rate=0.1)]
-    alone = bits(final_states([Course(config)], laid_out, threads=1)[config])
+    alone = bits(final_states([TrainingTask(config)], laid_out, threads=1)[config])
     for stack in ([config, *others], [*others, config]):
-        assert bits(final_states([Course(member) for member in stack], laid_out, threads=3)[config]) == alone
+        assert bits(final_states([TrainingTask(member) for member in stack], laid_out, threads=3)[config]) == alone
     plain = replace(config, seed=1, momentum=0.0)
-    assert bits(final_states([Course(one) for one in (config, plain)], laid_out)[plain]) == bits(
-        final_states([Course(plain)], laid_out)[plain]
+    assert bits(final_states([TrainingTask(one) for one in (config, plain)], laid_out)[plain]) == bits(
+        final_states([TrainingTask(plain)], laid_out)[plain]
     )
 
 
@@ -152,23 +152,23 @@ def test_richer_descent_that_goes_on_from_a_state_ends_with_the_same_bits(
     config: TrainingConfig, iteration: int
 ) -> None:
     laid_out = images()
-    expected = final_states([Course(config)], laid_out)[config]
+    expected = final_states([TrainingTask(config)], laid_out)[config]
     with Threads(2) as pool:
-        way = [s.state(0) for s in loop.train_stack([Course(config)], laid_out, pool, rows_per_network=PORTABLE)]
+        way = [s.state(0) for s in loop.train_stack([TrainingTask(config)], laid_out, pool, rows_per_network=PORTABLE)]
     assert len(way) == 5
-    assert bits(final_states([Course(config, way[iteration])], laid_out)[config]) == bits(expected)
+    assert bits(final_states([TrainingTask(config, way[iteration])], laid_out)[config]) == bits(expected)
 
 
 def test_a_falling_rate_makes_no_waypoints() -> None:
-    assert replace(RICH, iterations=2).trajectory != RICH.trajectory
-    assert replace(PLAIN, iterations=2).trajectory == PLAIN.trajectory
+    assert replace(RICH, iterations=2).checkpoint_config != RICH.checkpoint_config
+    assert replace(PLAIN, iterations=2).checkpoint_config == PLAIN.checkpoint_config
 
 
 def test_in_batches_a_shorter_training_is_a_waypoint_of_a_longer_one() -> None:
     laid_out, longer = images(), replace(RICH, schedule="constant")
     shorter = replace(longer, iterations=2)
-    both = final_states([Course(longer)], laid_out)
+    both = final_states([TrainingTask(longer)], laid_out)
     with Threads(2) as pool:
-        way = [s.state(0) for s in loop.train_stack([Course(longer)], laid_out, pool, rows_per_network=PORTABLE)]
-    assert bits(way[2]) == bits(final_states([Course(shorter)], laid_out)[shorter])
+        way = [s.state(0) for s in loop.train_stack([TrainingTask(longer)], laid_out, pool, rows_per_network=PORTABLE)]
+    assert bits(way[2]) == bits(final_states([TrainingTask(shorter)], laid_out)[shorter])
     assert both[longer].velocity is not None

@@ -1,4 +1,4 @@
-"""Cells and their store: what is trained, what is taken from the store, and what a change of anything means."""
+"""Trials and their store: what is trained, what is taken from the store, and what a change of anything means."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +9,18 @@ import pytest
 
 from numnist.config.schema import TrainingConfig
 from numnist.training import checkpoints, loop, scheduling
-from numnist.training.checkpoints import Store
+from numnist.training.checkpoints import CheckpointStore
 from numnist.training.results import Result
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=4, seed=0, initialization="he")
 DATA = digits.dataset()
 
 
-def store(directory: Path) -> Store:
+def store(directory: Path) -> CheckpointStore:
     return scheduling.open_store(directory, DATA)
 
 
-def train(configs: list[TrainingConfig], one: Store) -> dict[TrainingConfig, Result]:
+def train(configs: list[TrainingConfig], one: CheckpointStore) -> dict[TrainingConfig, Result]:
     return {result.config: result for results in scheduling.train(configs, DATA, one) for result in results}
 
 
@@ -28,27 +28,27 @@ def files_of(directory: Path) -> dict[str, bytes]:
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*.npz")}
 
 
-def test_shorter_cells_come_out_of_the_longest_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shorter_trials_come_out_of_the_longest_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
     whole = loop.train_stack
     monkeypatch.setattr(loop, "train_stack", lambda c, *a, **k: trained.extend(c) or whole(c, *a, **k))
     results = train([replace(CONFIG, iterations=n) for n in (1, 4, 2)], store(tmp_path))
-    assert [course.config.iterations for course in trained] == [4]
+    assert [task.config.iterations for task in trained] == [4]
     assert {config.iterations: result.state.iteration for config, result in results.items()} == {1: 1, 4: 4, 2: 2}
 
 
-def test_a_finished_cell_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_trial_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train([CONFIG], store(tmp_path))[CONFIG]
     monkeypatch.setattr(loop, "train_stack", None)
     again = train([CONFIG], store(tmp_path))[CONFIG]
     assert again.metrics == first.metrics
 
 
-def test_a_longer_cell_goes_on_from_a_shorter_one_with_the_same_bits(tmp_path: Path) -> None:
+def test_a_longer_trial_goes_on_from_a_shorter_one_with_the_same_bits(tmp_path: Path) -> None:
     one, other = store(tmp_path / "a"), store(tmp_path / "b")
     longer = replace(CONFIG, iterations=7)
     train([CONFIG], one)
-    assert scheduling.plan([longer], one)[0].courses[0].iteration == 4
+    assert scheduling.plan([longer], one)[0].tasks[0].iteration == 4
     train([longer], one)
     train([CONFIG, longer], other)
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
@@ -70,7 +70,7 @@ def test_a_training_cut_off_at_a_checkpoint_goes_on_and_cleans_up(
     monkeypatch.setattr(loop, "train_stack", two_iterations)
     with pytest.raises(KeyboardInterrupt):
         train([CONFIG], cut_off)
-    assert scheduling.plan([CONFIG], cut_off)[0].courses[0].iteration == 2
+    assert scheduling.plan([CONFIG], cut_off)[0].tasks[0].iteration == 2
     monkeypatch.setattr(loop, "train_stack", whole)
     train([CONFIG], cut_off)
     train([CONFIG], store(tmp_path / "b"))
@@ -79,14 +79,14 @@ def test_a_training_cut_off_at_a_checkpoint_goes_on_and_cleans_up(
 
 def test_what_a_killed_write_left_in_the_store_is_removed(tmp_path: Path) -> None:
     one = store(tmp_path)
-    left = tmp_path / one.trajectory(CONFIG) / ".partial-abc"
+    left = tmp_path / one.checkpoint_key(CONFIG) / ".partial-abc"
     left.parent.mkdir()
     left.touch()
     train([CONFIG], one)
     assert not left.exists()
 
 
-def test_a_damaged_cell_is_trained_again(tmp_path: Path) -> None:
+def test_a_damaged_trial_is_trained_again(tmp_path: Path) -> None:
     train([CONFIG], store(tmp_path))
     [path] = tmp_path.rglob("*.npz")
     whole = path.read_bytes()
@@ -103,14 +103,14 @@ def test_other_data_numerics_code_or_configuration_make_other_keys(
     keys.add(replace(one, data_digest="other").key(CONFIG))
     keys.add(replace(one, fingerprint={**one.fingerprint, "numpy": "3.0"}).key(CONFIG))
     for change in ({"hidden_size": 11}, {"learning_rate": 0.31}, {"seed": 1}, {"initialization": "uniform"}):
-        keys.add(one.trajectory(replace(CONFIG, **change)))  # type: ignore[arg-type]
+        keys.add(one.checkpoint_key(replace(CONFIG, **change)))  # type: ignore[arg-type]
     keys.add(one.key(replace(CONFIG, iterations=5)))
     monkeypatch.setattr(checkpoints, "code_digest", lambda: "other code")
     keys.add(one.key(CONFIG))
     assert len(keys) == 9
 
 
-def test_a_cell_that_diverges_is_kept_as_diverged_for_every_length_it_never_reached(tmp_path: Path) -> None:
+def test_a_trial_that_diverges_is_kept_as_diverged_for_every_length_it_never_reached(tmp_path: Path) -> None:
     wild = [replace(CONFIG, learning_rate=1e8, iterations=n) for n in (1, 40)]
     results = train(wild, store(tmp_path))
     assert results[wild[1]].status == "diverged" and results[wild[1]].metrics == {}
@@ -123,6 +123,6 @@ def test_stacks_hold_one_hidden_size_and_a_bounded_number_of_hidden_units(tmp_pa
     configs = [replace(CONFIG, hidden_size=h, seed=s) for h in (10, 100) for s in range(50)]
     plans = scheduling.plan(configs, store(tmp_path))
     for plan in plans:
-        sizes = {course.config.hidden_size for course in plan.courses}
-        assert len(sizes) == 1 and sum(c.config.hidden_size for c in plan.courses) <= scheduling.STACK_ROWS
-    assert sorted(cell.name for plan in plans for cell in plan.cells) == sorted(config.name for config in configs)
+        sizes = {task.config.hidden_size for task in plan.tasks}
+        assert len(sizes) == 1 and sum(c.config.hidden_size for c in plan.tasks) <= scheduling.STACK_ROWS
+    assert sorted(trial.name for plan in plans for trial in plan.trials) == sorted(config.name for config in configs)

@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.optuna_sweeper.sweeper import OptunaSweeper, distribution
 from numnist.common.errors import ConfigError
 from numnist.tracking import mlflow_runs
+from numnist.training import session
 
 SPACE = ["hidden_size=choice(8,16)", "learning_rate=tag(log,interval(0.01,100))", "seed=3"]
 
@@ -56,10 +57,10 @@ def near_one(job: dict[str, str]) -> float:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the session is asked to log, in the place of a store."""
     calls: list[Any] = []
-    session = SimpleNamespace(
+    fake = SimpleNamespace(
         begin_search=lambda *given: calls.append(("begin", *given)), log_best=lambda *given: calls.append(given)
     )
-    monkeypatch.setattr(session, "session", lambda: session)
+    monkeypatch.setattr(session, "session", lambda: fake)
     return calls
 
 
@@ -186,10 +187,10 @@ def test_a_search_is_one_run_with_a_child_a_trial_and_repeated_it_trains_nothing
     search = [*command, "hydra.sweeper.trials=6", "hydra.sweeper.batch=4"]
     done = checkout.run(copy, *search)
     assert done.returncode == 0, done.stderr
-    trained = {path: path.stat().st_mtime_ns for path in (copy / ".cells").rglob("*.npz")}
+    trained = {path: path.stat().st_mtime_ns for path in (copy / ".checkpoints").rglob("*.npz")}
     again = checkout.run(copy, *search)
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
-    assert trained == {path: path.stat().st_mtime_ns for path in (copy / ".cells").rglob("*.npz")}
+    assert trained == {path: path.stat().st_mtime_ns for path in (copy / ".checkpoints").rglob("*.npz")}
     first = min((copy / "launches").iterdir())
     results = [json.loads(path.read_text()) for path in first.glob("*/result.json")]
     tracker = mlflow_runs.connect(copy)

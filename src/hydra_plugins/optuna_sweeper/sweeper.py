@@ -1,7 +1,7 @@
-"""The searching sweeper: Optuna proposes a batch of cells, the launcher trains them, Optuna is told how they did.
+"""The searching sweeper: Optuna proposes a batch of trials, the launcher trains them, Optuna is told how they did.
 
 The space is written as Hydra's sweeps: choice(...), range(...), interval(a, b), tag(log, interval(a, b)). Batches are
-of a fixed size and reported in order, so a seed decides every proposal: the same command finds its finished cells in
+of a fixed size and reported in order, so a seed decides every proposal: the same command finds its finished trials in
 the store, and a search that was cut off goes on.
 """
 
@@ -56,7 +56,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=SweeperC
 
 
 class OptunaSweeper(Sweeper):
-    """Searches for the cell with the highest value that the job returns."""
+    """Searches for the trial with the highest value that the job returns."""
 
     def __init__(self, sampler: str, trials: int, batch: int, seed: int, params: Mapping[str, str] | None) -> None:
         given = {"sampler": sampler, "trials": trials, "batch": batch, "seed": seed}

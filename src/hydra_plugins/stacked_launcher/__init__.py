@@ -1,1 +1,1 @@
-"""`hydra/launcher=stacked`: a multirun whose cells are trained together, as stacks of networks."""
+"""`hydra/launcher=stacked`: a multirun whose trials are trained together, as stacks of networks."""

@@ -1,7 +1,7 @@
-"""The launcher: compose all jobs, train their cells in stacks, and finish each job as Hydra would.
+"""The launcher: compose all jobs, train their trials in stacks, and finish each job as Hydra would.
 
-Training leaves its results in the store of cells; the job that Hydra then runs finds its cell there. So a job does the
-same whichever launcher runs it, and this one only sees to it that the work is done together.
+Training leaves its results in the checkpoint store; the job that Hydra then runs finds its trial there. So a job does
+the same whichever launcher runs it, and this one only sees to it that the work is done together.
 """
 
 import copy
@@ -88,7 +88,7 @@ class StackedSweeper(BasicSweeper):
 
 
 class StackedLauncher(Launcher):
-    """Trains the cells of a batch of jobs together, then runs the jobs one after another in this process."""
+    """Trains the trials of a batch of jobs together, then runs the jobs one after another in this process."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands every launcher."""
@@ -97,43 +97,43 @@ class StackedLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train and run the jobs; a job that fails does not stop the others."""
         from numnist.training import results, scheduling
-        from numnist.training.session import cell_of, session
+        from numnist.training.session import session, trial_of
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         gc.set_threshold(10_000, 10, 1_000)  # all jobs stay: to look through them seldom saves a tenth
         jobs = self._compose(job_overrides, initial_job_idx)
-        cells = [cell_of(values_of(job)) for job in jobs]
+        trials = [trial_of(values_of(job)) for job in jobs]
         one = session()
         one.use(jobs[0].executor)
-        one.begin_sweep(cells)
+        one.begin_sweep(trials)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in scheduling.train([*cells, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
+            for done in scheduling.train([*trials, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
                 trained = {result.config for result in done}
-                returned |= {i: self._run(jobs[i]) for i, cell in enumerate(cells) if cell in trained}
+                returned |= {i: self._run(jobs[i]) for i, trial in enumerate(trials) if trial in trained}
         except NumnistError:
-            raise  # a full disk, say: no cell would fare better alone
+            raise  # a full disk, say: no trial would fare better alone
         except Exception:
-            log.exception("training in stacks failed; each cell that is missing is now trained alone")
+            log.exception("training in stacks failed; each trial that is missing is now trained alone")
         returned |= {i: self._run(jobs[i]) for i in range(len(jobs)) if i not in returned}
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         for output, table in {(job.output, job.table) for job in jobs}:
             results.write_table(Path(table), Path(output))
-            print(f"{len(jobs)} cells: {table}")
-        if failed := [cells[i].name for i, job in returned.items() if job.status != JobStatus.COMPLETED]:
-            log.error("%d of %d cells failed: %s; the same command trains just these again",
+            print(f"{len(jobs)} trials: {table}")
+        if failed := [trials[i].name for i, job in returned.items() if job.status != JobStatus.COMPLETED]:
+            log.error("%d of %d trials failed: %s; the same command trains just these again",
                       len(failed), len(jobs), ", ".join(sorted(failed)))  # fmt: skip
         return [returned[i] for i in range(len(jobs))]
 
     def _along(self, job: DictConfig) -> list[TrainingConfig]:
-        """Return the cell of the experiment that the jobs' `along` names: a stack has room for one network more."""
-        from numnist.training.session import cell_of
+        """Return the trial of the experiment that the jobs' `along` names: a stack has room for one network more."""
+        from numnist.training.session import trial_of
 
         if "along" not in job:
             return []
         loader = self.hydra_context.config_loader
-        return [cell_of(values_of(loader.load_sweep_config(self.config, [f"+experiment={job.along}"])))]
+        return [trial_of(values_of(loader.load_sweep_config(self.config, [f"+experiment={job.along}"])))]
 
     def _compose(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[DictConfig]:
         """Compose every job; those that set the same plain keys as the first of their kind are copies of it.
@@ -228,5 +228,5 @@ def _yaml(values: Any) -> str:
 
 
 def values_of(config: DictConfig) -> dict[str, Any]:
-    """Return what decides a job's cell, as plain values."""
+    """Return what decides a job's trial, as plain values."""
     return {name: config[name] for name in (*TRAINING_RANGES, "numerics")} | {"data": dict(config.data)}

@@ -70,7 +70,7 @@ def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
     if changed := sorted(name for name in before if before[name] != after[name]):
         raise InputError(
             f"changed while the stage ran: {', '.join(changed)}. What it made belongs to neither state; "
-            "run `dvc repro` again, which keeps the cells that are finished"
+            "run `dvc repro` again, which keeps the trials that are finished"
         )
 
 

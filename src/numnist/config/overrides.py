@@ -41,7 +41,7 @@ def _check_override(override: Override) -> None:
     if override.is_delete():
         raise ConfigError(f"{_SOURCE}: {override.input_line} takes away a key that every run needs")
     if top == "executor" and override.is_sweep_override():
-        raise ConfigError(f"{_SOURCE}: {override.input_line}: all cells of a sweep go to one executor")
+        raise ConfigError(f"{_SOURCE}: {override.input_line}: all trials of a sweep go to one executor")
     values = _values(override)
     if repeated := [value for i, value in enumerate(values) if value in values[:i]]:
         raise ConfigError(f"{_SOURCE}: {key} is {repeated[0]!r} twice (in {override.input_line}); allowed: no repeats")

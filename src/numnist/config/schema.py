@@ -85,7 +85,7 @@ class TrainingConfig:
 
     @property
     def name(self) -> str:
-        """A name for directories and lists that sorts as the numbers do, and that no other cell has."""
+        """A name for directories and lists that sorts as the numbers do, and that no other trial has."""
         plain = f"h{self.hidden_size:04d}-lr{_short(self.learning_rate)}-it{self.iterations:05d}-s{self.seed}"
         return "-".join([plain, *self._differences()])
 
@@ -107,19 +107,19 @@ class TrainingConfig:
             yield self.train_on
 
     @property
-    def trajectory(self) -> "TrainingConfig":
+    def checkpoint_config(self) -> "TrainingConfig":
         """What it shares with those that are waypoints of it: all but the iterations, if its rate knows no end."""
         return self if self.schedule == "cosine" else replace(self, iterations=1)
 
     @property
-    def company(self) -> tuple[Any, ...]:
+    def stack_key(self) -> tuple[Any, ...]:
         """What networks must have in common to be trained as one stack."""
         return self.hidden_size, self.batch_size, self.train_on
 
 
 TRAINING_RANGES: dict[str, Range | Choice] = {item.name: item.metadata["allowed"] for item in fields(TrainingConfig)}
 SWEEP_AXES = ("hidden_size", "learning_rate", "iterations", "seed")
-COMMON = tuple(name for name in TRAINING_RANGES if name not in SWEEP_AXES)  # of all cells of the sweep in params.yaml
+COMMON = tuple(name for name in TRAINING_RANGES if name not in SWEEP_AXES)  # of all trials of the sweep in params.yaml
 NUMERICS = Choice(("portable", "native"))
 
 
@@ -164,7 +164,7 @@ PARAMS = ("data", "datasets", "sweep", *COMMON, "numerics")  # the keys of param
 
 
 def parse_training(values: Mapping[str, Any], source: str) -> TrainingConfig:
-    """Check one cell's values. `source` names the file or command line for the error."""
+    """Check one trial's values. `source` names the file or command line for the error."""
     return TrainingConfig(**_record(TrainingConfig, values, source, ""))
 
 

@@ -17,7 +17,7 @@ from numnist.config.schema import DataConfig
 from numnist.data import idx
 
 CLASSES = 10
-_PARTS = ("train", "validation", "test")
+_SPLITS = ("train", "validation", "test")
 _TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "pixels": ("uint8", (None, 784)),
     "labels": ("uint8", (None,)),
@@ -26,7 +26,7 @@ _ARRAYS = _TEST_ARRAYS | {"indices": ("int64", (None,))}
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """Images and their digits: pixels uint8 (m, 784), labels uint8 (m,)."""
 
     pixels: np.ndarray
@@ -39,18 +39,18 @@ class Dataset:
 
     name: str
     digest: str
-    train: Part
-    validation: Part
+    train: Split
+    validation: Split
 
-    def trained_on(self, which: str) -> Part:
+    def trained_on(self, which: str) -> Split:
         """Return the images that are trained on: `training`, or `all`, the validation part behind it."""
         if which == "training":
             return self.train
         parts = self.train, self.validation
-        return Part(np.concatenate([one.pixels for one in parts]), np.concatenate([one.labels for one in parts]))
+        return Split(np.concatenate([one.pixels for one in parts]), np.concatenate([one.labels for one in parts]))
 
 
-def split(labels: np.ndarray, one_in: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def choose_validation(labels: np.ndarray, one_in: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose m // one_in of m images for validation, each class in proportion; return (train, validation).
 
     Both are int64 indices, ascending. The choice follows PCG64's raw integers, which NumPy promises to keep, and
@@ -67,13 +67,13 @@ def split(labels: np.ndarray, one_in: int, seed: int) -> tuple[np.ndarray, np.nd
 def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig) -> None:
     """Turn the four IDX files into train.npz, validation.npz and dataset.json, and test.npz beside their directory."""
     remove_partial(processed_directory)
-    train, test = _read_part(raw_directory, "train"), _read_part(raw_directory, "t10k")
+    train, test = _read_split(raw_directory, "train"), _read_split(raw_directory, "t10k")
     if len(train.labels) < data.validation_one_in:
         raise DataError(
             f"{raw_directory}: {len(train.labels)} training images, too few to set one in "
             f"{data.validation_one_in} apart; lower data.validation_one_in in params.yaml"
         )
-    indices = split(train.labels, data.validation_one_in, data.split_seed)
+    indices = choose_validation(train.labels, data.validation_one_in, data.split_seed)
     parts = {
         name: {"pixels": train.pixels[chosen], "labels": train.labels[chosen], "indices": chosen}
         for name, chosen in zip(("train", "validation"), indices)
@@ -88,19 +88,19 @@ def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig)
 def load(directory: Path) -> Dataset:
     """Load and verify the training and validation parts."""
     name, digest, hashes = _read_description(directory / "dataset.json")
-    train = _load_part(_file(directory, "train"), _ARRAYS, hashes["train"])
-    validation = _load_part(_file(directory, "validation"), _ARRAYS, hashes["validation"])
+    train = _load_split(_file(directory, "train"), _ARRAYS, hashes["train"])
+    validation = _load_split(_file(directory, "validation"), _ARRAYS, hashes["validation"])
     return Dataset(name, digest, train, validation)
 
 
-def load_test(directory: Path) -> Part:
+def load_test(directory: Path) -> Split:
     """Load and verify the test part: for the final evaluation alone."""
     hashes = _read_description(directory / "dataset.json")[2]
-    return _load_part(_file(directory, "test"), _TEST_ARRAYS, hashes["test"])
+    return _load_split(_file(directory, "test"), _TEST_ARRAYS, hashes["test"])
 
 
-def _file(directory: Path, part: str) -> Path:
-    return (directory.parent if part == "test" else directory) / f"{part}.npz"
+def _file(directory: Path, split: str) -> Path:
+    return (directory.parent if split == "test" else directory) / f"{split}.npz"
 
 
 def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
@@ -112,15 +112,15 @@ def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
     return quotas
 
 
-def _read_part(directory: Path, prefix: str) -> Part:
+def _read_split(directory: Path, prefix: str) -> Split:
     images, labels = _find(directory, f"{prefix}-*images*"), _find(directory, f"{prefix}-*labels*")
-    part = Part(idx.read_images(images), idx.read_labels(labels))
-    if len(part.pixels) != len(part.labels):
+    split = Split(idx.read_images(images), idx.read_labels(labels))
+    if len(split.pixels) != len(split.labels):
         raise DataError(
-            f"{labels}: count: expected {len(part.pixels):,}, as many labels as there are images in "
-            f"{images.name}, got {len(part.labels):,}; delete both and run `python -m pipeline.fetch`"
+            f"{labels}: count: expected {len(split.pixels):,}, as many labels as there are images in "
+            f"{images.name}, got {len(split.labels):,}; delete both and run `python -m pipeline.fetch`"
         )
-    return part
+    return split
 
 
 def _find(directory: Path, pattern: str) -> Path:
@@ -158,7 +158,7 @@ def _read_description(path: Path) -> tuple[str, str, dict[str, str]]:
     content = read_json(path)
     try:
         name, digest = content["name"], content["digest"]
-        hashes = {part: content[part]["sha256"] for part in _PARTS}
+        hashes = {part: content[part]["sha256"] for part in _SPLITS}
         if not isinstance(name, str) or digest != _digest_of(hashes.values()):
             raise ValueError
     except (KeyError, TypeError, ValueError):
@@ -169,7 +169,7 @@ def _read_description(path: Path) -> tuple[str, str, dict[str, str]]:
     return name, digest, hashes
 
 
-def _load_part(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]], sha256: str) -> Part:
+def _load_split(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]], sha256: str) -> Split:
     arrays = load_arrays(path, expected)
     got = _hash(arrays)
     if got != sha256:
@@ -177,4 +177,4 @@ def _load_part(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, .
             f"{path}: SHA-256 of its arrays: expected {sha256} (dataset.json), got {got}; "
             "delete it and run `dvc repro preprocess`"
         )
-    return Part(arrays["pixels"], arrays["labels"])
+    return Split(arrays["pixels"], arrays["labels"])

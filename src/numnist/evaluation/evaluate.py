@@ -1,4 +1,4 @@
-"""The one look at the test set: for the winner's champion (`selection`) and for the note's network, the reference.
+"""The one look at the test set: for the winner's best trial (`selection`) and for the note's network, the reference.
 
 All that the report shows of the test images is put aside here, so that nothing after it opens the test set.
 """
@@ -15,9 +15,9 @@ from numnist import network
 from numnist.common import files
 from numnist.common.errors import NumericsError
 from numnist.config.schema import TrainingConfig
-from numnist.data.dataset import Dataset, Part
+from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import selection, statistics
-from numnist.evaluation.selection import Grid, Standing
+from numnist.evaluation.selection import ConfigurationScore, Grid
 from numnist.network import CLASSES, Array, Parameters
 from numnist.training.results import FINISHED, Result, read_weights
 
@@ -27,7 +27,7 @@ _IMAGES = 1_000  # images a forward pass, which bounds its memory
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """What a network says to m images: digits, the probabilities that it gives them, and which are right, all (m,)."""
 
     predicted: Array
@@ -49,60 +49,60 @@ class Evaluation:
     pictures: dict[str, Array]
 
     @property
-    def champion(self) -> str:
-        """The name of the winner's cell, whose weights lie in runs/<name>/."""
+    def winner_name(self) -> str:
+        """The name of the winner's trial, whose weights lie in runs/<name>/."""
         return str(self.metrics["winner"]["name"])
 
 
 def evaluate(
-    table: pd.DataFrame, grid: Grid, runs: Path, data: Dataset, reference: Result, test: Callable[[], Part]
+    table: pd.DataFrame, grid: Grid, runs: Path, data: Dataset, reference: Result, test: Callable[[], Split]
 ) -> Evaluation:
     """Choose the winner of a sweep on validation data, then test it and the reference.
 
     `table` is sweep.csv, `grid` what was to be in it. `test` opens the test set: it is called once, after all else has
     been read.
     """
-    standings = selection.rank(table, grid)
-    winner, second = standings[0], selection.runner_up(standings)
+    scores = selection.rank(table, grid)
+    winner, second = scores[0], selection.runner_up(scores)
     if reference.status != FINISHED:
         raise NumericsError(
             f"the note's network {reference.config.name} {reference.status}; mend its values in conf/config.yaml"
         )
-    champion = read_champion(runs, winner)
-    validated = answer(champion, data.validation)
-    rival = answer(read_champion(runs, second), data.validation) if second else None
+    best = read_best_trial(runs, winner)
+    validated = predict(best, data.validation)
+    rival = predict(read_best_trial(runs, second), data.validation) if second else None
 
-    part = test()
-    answers, noted = answer(champion, part), answer(reference.state.parameters, part)
-    confusion = statistics.confusion_matrix(part.labels, answers.predicted, CLASSES)
-    reliability = statistics.reliability(answers.confidence, answers.right)
+    split = test()
+    predictions, noted = predict(best, split), predict(reference.state.parameters, split)
+    confusion = statistics.confusion_matrix(split.labels, predictions.predicted, CLASSES)
+    reliability = statistics.reliability(predictions.confidence, predictions.right)
     unfinished = selection.unfinished(table, grid)
     metrics = {
         "dataset": {"name": data.name, "digest": data.digest},
-        "cells": _counts(table, unfinished),
-        "winner": _cell(winner.champion),
+        "trials": _counts(table, unfinished),
+        "winner": _trial(winner.best_trial),
         "validation": _spread(winner) | {"n": len(data.validation.labels)},
-        "test": _shares(answers)
+        "test": _shares(predictions)
         | {
             "expected_calibration_error": reliability.expected_calibration_error,
-            "mean_confidence": float(answers.confidence.mean(dtype=np.float64)),
+            "mean_confidence": float(predictions.confidence.mean(dtype=np.float64)),
         },
-        "runner_up": _cell(second.champion) | {"validation": _spread(second)} if second else None,
-        "reference": _cell(reference.config)
+        "runner_up": _trial(second.best_trial) | {"validation": _spread(second)} if second else None,
+        "reference": _trial(reference.config)
         | {"validation": {"accuracy": reference.metrics["validation_accuracy"]}, "test": _shares(noted)},
         "mcnemar": {
             "runner_up": _paired("validation", validated, rival) if rival else None,
-            "reference": _paired("test", answers, noted),
+            "reference": _paired("test", predictions, noted),
         },
     }
     tables = {
-        "leaderboard": selection.leaderboard(standings),
+        "leaderboard": selection.leaderboard(scores),
         "missing": unfinished,
         "per_class": pd.DataFrame({"digit": range(CLASSES), **statistics.per_class(confusion)}),
         "confusion": pd.DataFrame(confusion).rename_axis("label").reset_index(),
         "calibration": _calibration(reliability),
     }
-    return Evaluation(metrics, tables, _pictures(answers, part) | {"W1": _foremost_units(champion)})
+    return Evaluation(metrics, tables, _pictures(predictions, split) | {"W1": _foremost_units(best)})
 
 
 def write(evaluation: Evaluation, directory: Path) -> None:
@@ -124,55 +124,55 @@ def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "test_accuracy": metrics["test"]["accuracy"],
         "test_wrong": metrics["test"]["wrong"],
         "note_accuracy": metrics["reference"]["test"]["accuracy"],
-        "diverged": metrics["cells"]["diverged"],
+        "diverged": metrics["trials"]["diverged"],
     }
 
 
-def read_champion(runs: Path, standing: Standing) -> Parameters:
-    """Read the weights of a configuration's champion, a stack of one."""
-    return read_weights(runs / standing.champion.name / "weights.npz")
+def read_best_trial(runs: Path, score: ConfigurationScore) -> Parameters:
+    """Read the weights of a configuration's best trial, a stack of one."""
+    return read_weights(runs / score.best_trial.name / "weights.npz")
 
 
-def answer(parameters: Parameters, part: Part) -> Answers:
+def predict(parameters: Parameters, split: Split) -> Predictions:
     """Ask one network about every image of a part."""
     predicted, confidence = [], []
-    for start in range(0, len(part.labels), _IMAGES):
-        X = part.pixels[start : start + _IMAGES].T.astype(np.float32) / 255
+    for start in range(0, len(split.labels), _IMAGES):
+        X = split.pixels[start : start + _IMAGES].T.astype(np.float32) / 255
         a = network.forward(parameters, X)
         predicted.append(a.Z2[0].argmax(axis=0))
         confidence.append(a.A2[0].max(axis=0))
     digits = np.concatenate(predicted).astype(np.uint8)
-    return Answers(digits, np.concatenate(confidence), digits == part.labels)
+    return Predictions(digits, np.concatenate(confidence), digits == split.labels)
 
 
-def _cell(config: TrainingConfig) -> dict[str, Any]:
+def _trial(config: TrainingConfig) -> dict[str, Any]:
     return {"name": config.name, **asdict(config)}
 
 
-def _spread(standing: Standing) -> dict[str, Any]:
+def _spread(score: ConfigurationScore) -> dict[str, Any]:
     return {
-        "accuracy": standing.mean,
-        "lowest": standing.lowest,
-        "highest": standing.highest,
-        "seeds": len(standing.accuracies),
+        "accuracy": score.mean,
+        "lowest": score.lowest,
+        "highest": score.highest,
+        "seeds": len(score.accuracies),
     }
 
 
-def _shares(answers: Answers) -> dict[str, Any]:
-    n = len(answers.right)
-    low, high = statistics.wilson_interval(answers.count, n)
+def _shares(predictions: Predictions) -> dict[str, Any]:
+    n = len(predictions.right)
+    low, high = statistics.wilson_interval(predictions.count, n)
     return {
-        "accuracy": answers.count / n,
-        "error": (n - answers.count) / n,
+        "accuracy": predictions.count / n,
+        "error": (n - predictions.count) / n,
         "n": n,
-        "wrong": n - answers.count,
+        "wrong": n - predictions.count,
         "interval": {"low": low, "high": high},
     }
 
 
-def _paired(data: str, first: Answers, second: Answers) -> dict[str, Any]:
+def _paired(data: str, first: Predictions, second: Predictions) -> dict[str, Any]:
     result = statistics.mcnemar(first.right, second.right)
-    return {"data": data, "n": len(first.right), **asdict(result), "separable": result.separable}
+    return {"data": data, "n": len(first.right), **asdict(result), "significant": result.significant}
 
 
 def _counts(table: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, int]:
@@ -195,27 +195,27 @@ def _calibration(reliability: statistics.Reliability) -> pd.DataFrame:
     return columns[columns["images"] > 0]
 
 
-def _pictures(answers: Answers, part: Part) -> dict[str, Array]:
-    """Pick the most confident mistakes, the worst first, and two right answers a digit, evenly through the test set."""
-    wrong = np.flatnonzero(~answers.right)
-    mistakes = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES]
-    by_digit = (np.flatnonzero(answers.right & (part.labels == digit)) for digit in range(CLASSES))
+def _pictures(predictions: Predictions, split: Split) -> dict[str, Array]:
+    """Pick the most confident mistakes, the worst first, and two right ones per digit, evenly through the test set."""
+    wrong = np.flatnonzero(~predictions.right)
+    mistakes = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MISTAKES]
+    by_digit = (np.flatnonzero(predictions.right & (split.labels == digit)) for digit in range(CLASSES))
     right = np.concatenate(
         [found[[len(found) // 3, 2 * len(found) // 3]] for found in by_digit if len(found)] or [wrong[:0]]
     )
     columns = {
-        "pixels": part.pixels,
-        "labels": part.labels,
-        "predicted": answers.predicted,
-        "confidence": answers.confidence,
-        "indices": np.arange(len(part.labels)),
+        "pixels": split.pixels,
+        "labels": split.labels,
+        "predicted": predictions.predicted,
+        "confidence": predictions.confidence,
+        "indices": np.arange(len(split.labels)),
     }
     chosen = {"mistakes": mistakes, "correct": right}
     return {f"{kind}_{name}": values[rows] for kind, rows in chosen.items() for name, values in columns.items()}
 
 
-def _foremost_units(champion: Parameters) -> Array:
+def _foremost_units(best: Parameters) -> Array:
     """Return the incoming weights, (units, 784), of the hidden units with the largest outgoing weights."""
-    influence = np.square(champion.W2[0], dtype=np.float64).sum(axis=0)
+    influence = np.square(best.W2[0], dtype=np.float64).sum(axis=0)
     foremost: Array = np.argsort(-influence, kind="stable")[:UNITS]
-    return np.take(champion.W1[0], foremost, axis=0)
+    return np.take(best.W1[0], foremost, axis=0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numnist.common.errors import DataError
-from numnist.data.dataset import Dataset, Part
+from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import evaluate
 from numnist.training.results import FINISHED, Result
 
@@ -47,7 +47,7 @@ RECORDS = (
 )
 
 
-def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable[[], Part]) -> dict[str, Any]:
+def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable[[], Split]) -> dict[str, Any]:
     """Set the networks of each experiment, one a seed, beside its record.
 
     `test` opens the test set, once. DataError where a network did not finish.
@@ -79,10 +79,10 @@ def replace_block(text: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
-def _errors(results: Sequence[Result], part: Part) -> dict[str, Any]:
-    errors = np.array([1 - evaluate.answer(one.state.parameters, part).right.mean() for one in results])
+def _errors(results: Sequence[Result], split: Split) -> dict[str, Any]:
+    errors = np.array([1 - evaluate.predict(one.state.parameters, split).right.mean() for one in results])
     spread = {"mean": errors.mean(), "lowest": errors.min(), "highest": errors.max()}
     return {name: round(float(value), 6) for name, value in spread.items()} | {
         "seeds": len(errors),
-        "n": len(part.labels),
+        "n": len(split.labels),
     }

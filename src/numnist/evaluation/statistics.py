@@ -1,6 +1,6 @@
 """What the counts of a test do and do not say: intervals, paired tests, calibration, figures per class.
 
-Right and wrong answers are boolean arrays (m,), one entry an image. Everything here is exact or a closed formula:
+Right and wrong predictions are boolean arrays (m,), one entry an image. Everything here is exact or a closed formula:
 the same input gives the same figures on every machine.
 """
 
@@ -38,13 +38,13 @@ class McNemar:
     p_value: float
 
     @property
-    def separable(self) -> bool:
+    def significant(self) -> bool:
         """Whether these images tell the two apart at the 5% level."""
         return self.p_value < SIGNIFICANCE
 
 
 def mcnemar(first: Array, second: Array) -> McNemar:
-    """Compare two classifiers' right answers on the same images by McNemar's exact test, two-sided.
+    """Compare two classifiers' right predictions on the same images by McNemar's exact test, two-sided.
 
     Of the images on which just one is right, each favours either with probability 1/2 if the two are equally good:
     the p-value is a sum of binomial coefficients over a power of two. It is computed in whole numbers for any count,
@@ -79,7 +79,7 @@ def per_class(confusion: Array) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often answers of a given confidence were right: one entry a bin (low, high], means 0 where it is empty."""
+    """How often predictions of a given confidence were right: one entry per bin (low, high], means 0 if it is empty."""
 
     low: Array
     high: Array
@@ -89,7 +89,7 @@ class Reliability:
 
     @property
     def accuracy(self) -> Array:
-        """The share of right answers in each bin."""
+        """The share of right predictions in each bin."""
         return _share(self.right, self.count)
 
     @property
@@ -100,7 +100,7 @@ class Reliability:
 
 
 def reliability(confidence: Array, right: Array, bins: int = 10) -> Reliability:
-    """Group answers into bins of equal width by the probability given to the answer, (m,) in [0, 1]."""
+    """Group predictions into bins of equal width by the probability given to the answer, (m,) in [0, 1]."""
     edges = np.linspace(0, 1, bins + 1)
     places = np.searchsorted(edges[1:-1], confidence)
     count = np.bincount(places, minlength=bins)

@@ -67,9 +67,9 @@ def longest(sweep: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> Grouped:
     rates, finished = axes(sweep)["learning_rate"], sweep[sweep["status"] == FINISHED]
     most = finished.groupby(["hidden_size", "learning_rate"])["iterations"].transform("max")
     tables: dict[int, dict[int, list[pd.DataFrame]]] = {}
-    for cell in finished[finished["iterations"] == most].to_dict("records"):
-        by_colour = tables.setdefault(cell["hidden_size"], {})
-        by_colour.setdefault(rates.index(cell["learning_rate"]), []).append(curves[cell["name"]])
+    for trial in finished[finished["iterations"] == most].to_dict("records"):
+        by_colour = tables.setdefault(trial["hidden_size"], {})
+        by_colour.setdefault(rates.index(trial["learning_rate"]), []).append(curves[trial["name"]])
     return {size: sorted(by_colour.items(), key=lambda item: item[0]) for size, by_colour in sorted(tables.items())}
 
 
@@ -106,7 +106,7 @@ def test_intervals(metrics: Mapping[str, Any]) -> Markup:
 
 
 def confusion(counts: Array) -> Markup:
-    """Draw a confusion matrix: mistakes shaded by the root of their count, right answers outlined and left pale."""
+    """Draw a confusion matrix: mistakes shaded by the root of their count, right predictions outlined and left pale."""
     most = max(int((counts - np.diag(counts.diagonal())).max()), 1)
 
     def cell(label: int, predicted: int) -> Cell:

@@ -54,7 +54,7 @@ class Material:
     metrics: dict[str, Any]  # reports/metrics.json
     tables: dict[str, pd.DataFrame]  # reports/tables/*.csv
     sweep: pd.DataFrame  # sweep.csv
-    curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the cells that finished
+    curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the trials that finished
     pictures: dict[str, Array]  # reports/pictures.npz
     fingerprint: dict[str, Any]  # the numerics in the winner's result.json
     published: list[dict[str, Any]]  # rows of docs/published.json, where it is of the same data set
@@ -97,7 +97,7 @@ def render(material: Material) -> str:
         rates=axes["learning_rate"],
         colours=svg.COLOURS,
         configurations=_configurations(tables["leaderboard"], sweep),
-        cells=_records(sweep),
+        trials=_records(sweep),
         missing=_records(tables["missing"]),
         per_class=_records(tables["per_class"]),
         bins=_records(tables["calibration"]),

@@ -134,7 +134,7 @@ def reliability(bars: Iterable[Bar]) -> Markup:
     """Draw accuracy per bin of confidence with 95% intervals, against the diagonal of perfect calibration."""
     frame = Frame(54, 12, 406, 292, (0, 1), (0, 1))
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    x_title, y_title = "confidence: the probability given to the answer", "share of right answers"
+    x_title, y_title = "confidence: the probability given to the answer", "share of right predictions"
     parts = _axes(frame, ticks, ticks, percent, x_title, y_title, percent)
     parts.append(_tag("line", x1=frame.left, y1=frame.bottom, x2=frame.right, y2=frame.top, class_="diagonal"))
     for bar in bars:
@@ -147,7 +147,7 @@ def reliability(bars: Iterable[Bar]) -> Markup:
             _tag("line", x1=middle, y1=low, x2=middle, y2=high, class_="whisker"),
             _tag("circle", cx=middle, cy=y, r=3.2, class_="dot"),
         ]
-    return _svg(416, 334, "Share of right answers by confidence", parts)
+    return _svg(416, 334, "Share of right predictions by confidence", parts)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A tracked cell trained again, from what MLflow keeps of it, and compared with what it left there."""
+"""A tracked trial trained again, from what MLflow keeps of it, and compared with what it left there."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from numnist.config.schema import TRAINING_RANGES, Range, TrainingConfig, parse_
 from numnist.data.dataset import Dataset
 from numnist.reproduce import verify
 from numnist.reproduce.verify import SAME, Difference
-from numnist.tracking.mlflow_runs import CODE, Recorded
+from numnist.tracking.mlflow_runs import CODE, TrackedRun
 from numnist.training import results, scheduling
 
-_FILES = ("weights.npz", "curves.csv")  # no weights of a cell that diverged
+_FILES = ("weights.npz", "curves.csv")  # no weights of a trial that diverged
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Replay:
         return max(self.differences.values(), key=lambda one: (one.verdict != SAME, one.relative))
 
 
-def replay(recorded: Recorded, artifacts: Path, data: Dataset, here: Mapping[str, str], scratch: Path) -> Replay:
-    """Train a recorded cell from nothing, in an empty directory, and compare it with its run's artifacts.
+def replay(recorded: TrackedRun, artifacts: Path, data: Dataset, here: Mapping[str, str], scratch: Path) -> Replay:
+    """Train a recorded trial from nothing, in an empty directory, and compare it with its run's artifacts.
 
     `here` are the tags that this process would give a run.
     """
     config = config_of(recorded)
-    [result] = chain.from_iterable(scheduling.train([config], data, scheduling.open_store(scratch / "cells", data)))
+    [result] = chain.from_iterable(scheduling.train([config], data, scheduling.open_store(scratch / "trials", data)))
     identity = {"name": data.name, "digest": data.digest}
     results.write_run(scratch / "run", result, identity, numerics.fingerprint())
     names = [name for name in _FILES if (artifacts / name).exists() or (scratch / "run" / name).exists()]
@@ -44,7 +44,7 @@ def replay(recorded: Recorded, artifacts: Path, data: Dataset, here: Mapping[str
     return Replay(compared, list(_causes(recorded, data, here)))
 
 
-def config_of(recorded: Recorded) -> TrainingConfig:
+def config_of(recorded: TrackedRun) -> TrainingConfig:
     """Read the configuration from a run's parameters."""
     try:
         values = {
@@ -56,7 +56,7 @@ def config_of(recorded: Recorded) -> TrainingConfig:
     return parse_training(values, f"the run {recorded.run_id}")
 
 
-def _causes(recorded: Recorded, data: Dataset, here: Mapping[str, str]) -> Iterator[str]:
+def _causes(recorded: TrackedRun, data: Dataset, here: Mapping[str, str]) -> Iterator[str]:
     """Say in what the recorded training and this one were not alike."""
     if recorded.data_digest != data.digest:
         yield f"other data: digest {recorded.data_digest or 'unknown'} then, {data.digest} ({data.name}) now"

@@ -137,12 +137,12 @@ def _leaves(path: Path) -> dict[str, Any]:
     return {"its bytes": files.sha256(path)}
 
 
-def _column(cells: Sequence[str]) -> Any:
-    """Return a CSV's column as numbers, an empty cell as NaN; else as one text."""
+def _column(trials: Sequence[str]) -> Any:
+    """Return a CSV's column as numbers, an empty trial as NaN; else as one text."""
     try:
-        return np.array([float(cell or "nan") for cell in cells])
+        return np.array([float(trial or "nan") for trial in trials])
     except ValueError:
-        return "\n".join(cells)
+        return "\n".join(trials)
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:

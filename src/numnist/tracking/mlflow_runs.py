@@ -1,6 +1,6 @@
 """What is kept of a run beside its files: MLflow's parameters, curves, artifacts and models.
 
-A sweep is one parent run with a child run per cell. Every run is tagged with the process that owns it, so that one
+A sweep is one parent run with a child run per trial. Every run is tagged with the process that owns it, so that one
 whose owner was killed is told from one at work. No other module imports MLflow, but for the model's own file
 (`served.py`) and its server (`serving.py`), and this one imports it when it is used: it takes a second. Which model is
 the champion: `champion.py`.
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EXPERIMENT = MODEL = "numnist"
-CELL, SWEEP = "numnist.cell", "numnist.training.scheduling"  # tags: the key of a run
-DATA, WEIGHTS = "numnist.data", "numnist.weights"  # tags: the digests of a model; of a cell, its weights
+TRIAL, SWEEP = "numnist.trial", "numnist.training.scheduling"  # tags: the key of a run
+DATA, WEIGHTS = "numnist.data", "numnist.weights"  # tags: the digests of a model; of a trial, its weights
 CODE = "numnist.code"  # tag: the digest of the code that trained
-DIVERGED = "diverged"  # tag of a cell whose loss was no longer finite: the iteration
+DIVERGED = "diverged"  # tag of a trial whose loss was no longer finite: the iteration
 _HOST, _PID, _STARTED = "numnist.host", "numnist.pid", "numnist.started"  # tags: who owns the run
 _NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"  # tags that MLflow's pages show as text and as a tree
 
@@ -51,7 +51,7 @@ _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, and are told by `telling`
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, and are told by `tracking_errors`
 }
 _NEWEST_FIRST = ["attributes.start_time DESC"]
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store
@@ -61,22 +61,22 @@ _DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
 
 _EXPERIMENT_NOTE = (
     "Neural networks with one hidden layer, written in NumPy, trained on handwritten digits. Each sweep is a "
-    "parent run; its child runs are the cells, one network each, with learning curves, weights and results. "
+    "parent run; its child runs are the trials, one network each, with learning curves, weights and results. "
     "`numnist` under Models is the best network so far."
 )
 _SWEEP_NOTE = (
     "**A sweep**: every combination of the values in params.yaml, one child run each. To see the curves, open the "
-    "chart view and keep the runs below this one; to rank the cells, sort them by `validation_accuracy`."
+    "chart view and keep the runs below this one; to rank the trials, sort them by `validation_accuracy`."
 )
 _CELL_NOTE = (
-    "**A cell**: one network. The curves are measured at the weights after so many updates (the step), loss as mean "
+    "**A trial**: one network. The curves are measured at the weights after so many updates (the step), loss as mean "
     "cross-entropy. `weights.npz` holds the weights, `curves.csv` the curves, `result.json` what decided them."
 )
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """What the store holds of a cell's run, beside its files."""
+class TrackedRun:
+    """What the store holds of a trial's run, beside its files."""
 
     run_id: str
     name: str
@@ -97,40 +97,40 @@ class Tracker:
     def begin_sweep(self, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Return the parent run of a sweep, RUNNING: the one with this key that was cut off last, else a new one."""
         tags = {SWEEP: key, _NOTE: _SWEEP_NOTE, **tags}
-        with telling(self.uri, f"begin the sweep {name}"):
+        with tracking_errors(self.uri, f"begin the sweep {name}"):
             newest = self._search(f"tags.`{SWEEP}` = '{key}'")[:1]
             return self._continue(newest[0], tags) if newest and _cut_off(newest[0]) else self._create(name, tags)
 
-    def begin_cell(
+    def begin_trial(
         self, config: TrainingConfig, key: str, parent: str | None, tags: Mapping[str, str], trained: bool = False
     ) -> str:
-        """Return the run of a cell, RUNNING: one that was cut off, else a new one.
+        """Return the run of a trial, RUNNING: one that was cut off, else a new one.
 
         Its parameters are the config's, logged at once where it is yet to be trained, else with its results.
         """
-        tags = {CELL: key, _NOTE: _CELL_NOTE, **({_PARENT: parent} if parent else {}), **tags}
-        with telling(self.uri, f"begin the cell {config.name}"):
-            cut_off = self._cut_off_cell(key, parent)
+        tags = {TRIAL: key, _NOTE: _CELL_NOTE, **({_PARENT: parent} if parent else {}), **tags}
+        with tracking_errors(self.uri, f"begin the trial {config.name}"):
+            cut_off = self._cut_off_trial(key, parent)
             run_id = self._continue(cut_off, tags) if cut_off else self._create(config.name, tags)
             if not trained:
                 self.client.log_batch(run_id, params=_params(config))  # where cut off, it may have been before this
             return run_id
 
-    def finished_cells(self, parent: str) -> set[str]:
-        """Return the keys of a sweep's cells that need no more work: finished, or diverged."""
-        with telling(self.uri, "read the finished cells"):
-            children = self._search(f"tags.`{_PARENT}` = '{parent}' and tags.`{CELL}` LIKE '%'")
-            return {run.data.tags[CELL] for run in children if _done(run)}
+    def finished_trials(self, parent: str) -> set[str]:
+        """Return the keys of a sweep's trials that need no more work: finished, or diverged."""
+        with tracking_errors(self.uri, "read the finished trials"):
+            children = self._search(f"tags.`{_PARENT}` = '{parent}' and tags.`{TRIAL}` LIKE '%'")
+            return {run.data.tags[TRIAL] for run in children if _done(run)}
 
-    def finish_cell(self, run_id: str, result: "Result", directory: Path) -> None:
-        """Log a cell's curves, data set and files (those of its directory under runs/), and end its run."""
+    def finish_trial(self, run_id: str, result: "Result", directory: Path) -> None:
+        """Log a trial's curves, data set and files (those of its directory under runs/), and end its run."""
         from mlflow.entities import RunTag
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         record = files.read_json(directory / "result.json")
         diverged = result.status == "diverged"
         last = (DIVERGED, str(record["iteration"])) if diverged else (WEIGHTS, files.sha256(directory / "weights.npz"))
-        with telling(self.uri, f"log the cell {result.config.name}"):
+        with tracking_errors(self.uri, f"log the trial {result.config.name}"):
             info = self.created.pop(run_id, None) or self.client.get_run(run_id).info
             self.client.log_inputs(run_id, [_dataset_input(**record["dataset"])])
             artifacts = get_artifact_repository(info.artifact_uri, tracking_uri=self.uri)
@@ -143,42 +143,42 @@ class Tracker:
     def end(self, run_id: str, status: str) -> None:
         """End a run as FINISHED, FAILED or KILLED."""
         self.created.pop(run_id, None)
-        with telling(self.uri, f"end the run {run_id}"):
+        with tracking_errors(self.uri, f"end the run {run_id}"):
             self.client.set_terminated(run_id, status)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Log single numbers, those that are finite."""
-        with telling(self.uri, f"log metrics to the run {run_id}"):
+        with tracking_errors(self.uri, f"log metrics to the run {run_id}"):
             rows = ((name, value, 0) for name, value in metrics.items())
             self.client.log_batch(run_id, metrics=_metrics(rows, _now()))
 
     def log_files(self, run_id: str, paths: Mapping[str, Iterable[Path]]) -> None:
         """Store files as artifacts; the keys are directories in the run ("" for its top)."""
-        with telling(self.uri, f"store files of the run {run_id}"):
+        with tracking_errors(self.uri, f"store files of the run {run_id}"):
             for directory, members in paths.items():
                 for path in members:
                     self.client.log_artifact(run_id, str(path), directory or None)
 
     def log_text(self, run_id: str, name: str, text: str) -> None:
         """Store a text as an artifact."""
-        with telling(self.uri, f"store {name} of the run {run_id}"):
+        with tracking_errors(self.uri, f"store {name} of the run {run_id}"):
             self.client.log_text(run_id, text, name)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
         from mlflow.entities import RunTag
 
-        with telling(self.uri, f"tag the run {run_id}"):
+        with tracking_errors(self.uri, f"tag the run {run_id}"):
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def sweep(self, key: str) -> str | None:
         """Return the parent run of the sweep with this key that was begun last."""
-        with telling(self.uri, "find a sweep"):
+        with tracking_errors(self.uri, "find a sweep"):
             return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` = '{key}'")), None)
 
     def newest_sweep(self) -> str | None:
         """Return the parent run of the sweep that was begun last."""
-        with telling(self.uri, "find the newest sweep"):
+        with tracking_errors(self.uri, "find the newest sweep"):
             return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` LIKE '%'")), None)
 
     def weights_of(self, run: str) -> Path:
@@ -187,33 +187,33 @@ class Tracker:
 
     def download(self, action: str, **what: str) -> Path:
         """Return a copy of an artifact on this machine; `what` names it as MLflow's download_artifacts wants it."""
-        with telling(self.uri, action):
+        with tracking_errors(self.uri, action):
             from mlflow.artifacts import download_artifacts
 
             return Path(download_artifacts(**what, tracking_uri=self.uri))
 
-    def read_cell(self, run_id: str) -> Recorded:
-        """Return what is kept of a cell's run; DataError where there is no such cell, or it is not finished."""
-        with telling(self.uri, f"read the run {run_id}"):
-            found = answer(lambda: self.client.get_run(run_id))
+    def read_trial(self, run_id: str) -> TrackedRun:
+        """Return what is kept of a trial's run; DataError where there is no such trial, or it is not finished."""
+        with tracking_errors(self.uri, f"read the run {run_id}"):
+            found = none_if_missing(lambda: self.client.get_run(run_id))
             if found is None:
                 raise DataError(f"{self.uri} holds no run {run_id}; `make ui` shows which there are")
-            if CELL not in found.data.tags or not _done(found):
-                raise DataError(f"the run {run_id} is no finished cell; `make ui` shows which runs there are")
+            if TRIAL not in found.data.tags or not _done(found):
+                raise DataError(f"the run {run_id} is no finished trial; `make ui` shows which runs there are")
             inputs = found.inputs.dataset_inputs if found.inputs else []
             sources = [json.loads(one.dataset.source) for one in inputs]
             digest = sources[0]["digest"] if sources else ""
-            return Recorded(found.info.run_id, found.info.run_name, found.data.params, found.data.tags, digest)
+            return TrackedRun(found.info.run_id, found.info.run_name, found.data.params, found.data.tags, digest)
 
-    def newest_cell(self, weights: str) -> str | None:
-        """Return the newest run of a cell whose weights have this digest."""
-        with telling(self.uri, "find the cell of some weights"):
+    def newest_trial(self, weights: str) -> str | None:
+        """Return the newest run of a trial whose weights have this digest."""
+        with tracking_errors(self.uri, "find the trial of some weights"):
             found = self._search(f"attributes.status = 'FINISHED' and tags.`{WEIGHTS}` = '{weights}'")
             return next((str(run.info.run_id) for run in found), None)
 
     def copy_files(self, run_id: str, directory: Path) -> None:
         """Copy a run's artifacts into a directory."""
-        with telling(self.uri, f"copy the files of the run {run_id}"):
+        with tracking_errors(self.uri, f"copy the files of the run {run_id}"):
             self.client.download_artifacts(run_id, "", str(directory))
 
     def sweep_link(self) -> str:
@@ -229,9 +229,9 @@ class Tracker:
         }
         return f"#/experiments/{self.experiment}/runs?{urlencode(view, quote_via=quote)}"
 
-    def mend(self) -> None:
+    def close_orphaned_runs(self) -> None:
         """End as KILLED every run of this host whose owner is dead."""
-        with telling(self.uri, "mend runs that were cut off"):
+        with tracking_errors(self.uri, "mend runs that were cut off"):
             for run in self._search(f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{platform.node()}'"):
                 if not _alive(run.data.tags):
                     self.client.set_terminated(run.info.run_id, "KILLED")
@@ -250,11 +250,11 @@ class Tracker:
         self.created[info.run_id] = info
         return info.run_id
 
-    def _cut_off_cell(self, key: str, parent: str | None) -> "Run | None":
-        """Return the newest run of a cell that was cut off, in the same sweep; one just created has none."""
+    def _cut_off_trial(self, key: str, parent: str | None) -> "Run | None":
+        """Return the newest run of a trial that was cut off, in the same sweep; one just created has none."""
         if parent in self.created:
             return None
-        same = [run for run in self._search(f"tags.`{CELL}` = '{key}'") if run.data.tags.get(_PARENT) == parent]
+        same = [run for run in self._search(f"tags.`{TRIAL}` = '{key}'") if run.data.tags.get(_PARENT) == parent]
         return next((run for run in same if _cut_off(run)), None)
 
     def _continue(self, run: "Run", tags: Mapping[str, str]) -> str:
@@ -274,7 +274,7 @@ def connect(root: Path) -> Tracker:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout(root) / 'mlflow.db'}"
-    with telling(uri, "open it"), _sole_creator(uri) as database:
+    with tracking_errors(uri, "open it"), _sole_creator(uri) as database:
         if database:
             _probe(database)
         from mlflow import MlflowClient
@@ -282,7 +282,7 @@ def connect(root: Path) -> Tracker:
         client = MlflowClient(uri, registry_uri=uri)
         artifacts = (database.parent / "mlartifacts").as_uri() if database else None
         tracker = Tracker(uri, _experiment(client, artifacts), client)
-    tracker.mend()
+    tracker.close_orphaned_runs()
     return tracker
 
 
@@ -298,7 +298,7 @@ def main_checkout(root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def telling(uri: str, action: str) -> Iterator[None]:
+def tracking_errors(uri: str, action: str) -> Iterator[None]:
     """Turn what MLflow and its stores raise into a TrackingError that names the store and the action."""
     from mlflow.exceptions import MlflowException
 
@@ -341,7 +341,7 @@ def _probe(database: Path) -> None:
         connection.execute("ROLLBACK")
 
 
-def answer(ask: Callable[[], T]) -> T | None:
+def none_if_missing(ask: Callable[[], T]) -> T | None:
     """Return what MLflow answers, or None where there is no such thing, or, on creating one, there is one already."""
     from mlflow.exceptions import MlflowException
 
@@ -357,7 +357,7 @@ def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
     """Return the id of the experiment, created where there is none."""
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:  # where another machine is first, there is one afterwards, too
-        answer(lambda: client.create_experiment(EXPERIMENT, artifacts, {_NOTE: _EXPERIMENT_NOTE}))
+        none_if_missing(lambda: client.create_experiment(EXPERIMENT, artifacts, {_NOTE: _EXPERIMENT_NOTE}))
         found = client.get_experiment_by_name(EXPERIMENT)
     if found is None or found.lifecycle_stage != "active":
         raise OSError(f"its experiment {EXPERIMENT} is deleted (`mlflow experiments restore` brings it back)")

@@ -8,7 +8,7 @@ from typing import Any
 from numnist.common import files
 from numnist.common.errors import DataError
 from numnist.tracking import mlflow_runs
-from numnist.tracking.mlflow_runs import DATA, MODEL, WEIGHTS, Recorded, Tracker
+from numnist.tracking.mlflow_runs import DATA, MODEL, WEIGHTS, TrackedRun, Tracker
 
 CHAMPION = "champion"  # the alias, and what people give in the place of a run's id
 
@@ -26,7 +26,7 @@ def register(
     A champion with the same weights and the same data set (`tags[DATA]`) stays as it is.
     """
     tags = {**tags, WEIGHTS: files.sha256(weights)}
-    with mlflow_runs.telling(tracker.uri, "register the champion"):
+    with mlflow_runs.tracking_errors(tracker.uri, "register the champion"):
         version = _version(tracker)
         if version is None or any(version.tags.get(name) != tags.get(name) for name in (WEIGHTS, DATA)):
             version = _new_version(tracker, weights, metrics, tags, parent)
@@ -48,19 +48,19 @@ def model(tracker: Tracker) -> Any:
     return mlflow_runs.load_model(str(tracker.download("load the champion", artifact_uri=source)))
 
 
-def read_cell(tracker: Tracker, run: str) -> Recorded:
-    """Return what is kept of a cell's run, or of the newest one with the champion's weights; DataError where none."""
+def read_trial(tracker: Tracker, run: str) -> TrackedRun:
+    """Return what is kept of a trial's run, or of the newest one with the champion's weights; DataError where none."""
     if run != CHAMPION:
-        return tracker.read_cell(run)
-    found = tracker.newest_cell(_there_is(tracker).tags.get(WEIGHTS, ""))
+        return tracker.read_trial(run)
+    found = tracker.newest_trial(_there_is(tracker).tags.get(WEIGHTS, ""))
     if found is None:
         raise DataError("no run in the store has the champion's weights; give the id of one: `make ui` shows them")
-    return tracker.read_cell(found)
+    return tracker.read_trial(found)
 
 
 def _there_is(tracker: Tracker) -> Any:
     """Return the champion's version, or say that there is none."""
-    with mlflow_runs.telling(tracker.uri, "find the champion"):
+    with mlflow_runs.tracking_errors(tracker.uri, "find the champion"):
         version = _version(tracker)
     if version is None:
         raise DataError("there is no champion yet; `make run` trains and registers one")
@@ -69,7 +69,7 @@ def _there_is(tracker: Tracker) -> Any:
 
 def _version(tracker: Tracker) -> Any:
     """Return the champion's version, or None where there is no model, or no such alias."""
-    return mlflow_runs.answer(lambda: tracker.client.get_model_version_by_alias(MODEL, CHAMPION))
+    return mlflow_runs.none_if_missing(lambda: tracker.client.get_model_version_by_alias(MODEL, CHAMPION))
 
 
 def _new_version(
@@ -82,7 +82,7 @@ def _new_version(
         mlflow_runs.save_model(Path(directory, "model"), weights, logged.model_id, parent)
         client.log_model_artifacts(logged.model_id, str(Path(directory, "model")))
     client.finalize_logged_model(logged.model_id, "READY")
-    mlflow_runs.answer(lambda: client.create_registered_model(MODEL, description=_NOTE))  # None: there is one
+    mlflow_runs.none_if_missing(lambda: client.create_registered_model(MODEL, description=_NOTE))  # None: there is one
     figures = {name: f"{value:.6g}" for name, value in metrics.items()}
     source = logged.artifact_location  # models:/<id> would be looked up in the process's default store
     model_id = logged.model_id if parent else None  # and so would the model of no run

@@ -1,12 +1,12 @@
-"""The layout of a set of images for full-batch descent: lanes of blocks, with the blank pixels left out.
+"""The layout of a set of images for full-batch descent: shards of blocks, with the blank pixels left out.
 
 Sums over images may be taken in any order, and a pixel that is 0 in all images of a product adds nothing to it. So
 images whose ink ends at the same edges are put together in a block, and each block keeps only the pixels that have ink
-in it: 41% of MNIST's. The products with X go block by block; all other steps take the images of a lane together, since
+in it: 41% of MNIST's. The products with X go block by block; all other steps take the images of a shard together, since
 every step has a thread wait for Python's lock.
 
-The layout follows from the images alone, never from the number of threads or the networks, and sums are taken lane by
-lane: so a network's bits do not depend on the machine or on what is trained beside it.
+The layout follows from the images alone, never from the number of threads or the networks, and sums are taken shard by
+shard: so a network's bits do not depend on the machine or on what is trained beside it.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numnist.data.dataset import Part
+from numnist.data.dataset import Split
 from numnist.network import CLASSES, PIXELS, SIDE
 
 BLOCKS = 64  # about so many at most, a power of two
 BLOCK_IMAGES = 250  # about so many in each at least
-LANE_BLOCKS = 3  # on average
+SHARD_BLOCKS = 3  # on average
 TRIMS = 2  # rounds; more gain little
 
 
@@ -73,7 +73,7 @@ class _Transposed:
 
 
 @dataclass(frozen=True)
-class Lane:
+class Shard:
     """Images and labels that one thread takes forward and backward in one go."""
 
     X: Blocks  # (784, m)
@@ -81,18 +81,18 @@ class Lane:
     labels: np.ndarray  # (m,) intp
 
 
-def layout(part: Part, dtype: str = "float32") -> list[Lane]:
-    """Cut images into lanes of blocks, with as much work in each lane."""
-    ink = part.pixels > 0
+def layout(split: Split, dtype: str = "float32") -> list[Shard]:
+    """Cut images into shards of blocks, with as much work in each shard."""
+    ink = split.pixels > 0
     edges = _edges(ink)
     halvings = int(np.log2(np.clip(len(ink) // BLOCK_IMAGES, 1, BLOCKS)))
     groups = _settled(_halved(np.arange(len(ink)), ink, edges, halvings), ink)
     most = 2 * len(ink) // 2**halvings
     groups = [half for group in groups for half in _halved(group, ink, edges, int(len(group) > most))]
-    lanes: list[list[Block]] = [[] for _ in range(-(-len(groups) // LANE_BLOCKS))]
-    for block in sorted((_block(part, group, dtype) for group in groups), key=lambda block: -block.X.size):
-        min(lanes, key=lambda lane: sum(block.X.size for block in lane)).append(block)
-    return [_lane(lane) for lane in lanes]
+    shards: list[list[Block]] = [[] for _ in range(-(-len(groups) // SHARD_BLOCKS))]
+    for block in sorted((_block(split, group, dtype) for group in groups), key=lambda block: -block.X.size):
+        min(shards, key=lambda shard: sum(block.X.size for block in shard)).append(block)
+    return [_shard(shard) for shard in shards]
 
 
 def _edges(ink: np.ndarray) -> np.ndarray:
@@ -155,15 +155,15 @@ def _room(masks: np.ndarray, ink: np.ndarray) -> np.ndarray:
     return np.where(outside == 0, masks.sum(axis=1), PIXELS + 1)
 
 
-def _block(part: Part, images: np.ndarray, dtype: str) -> Block:
-    pixels = np.flatnonzero(part.pixels[images].any(axis=0))
-    X = np.ascontiguousarray(part.pixels[np.ix_(images, pixels)].T, dtype=dtype)
+def _block(split: Split, images: np.ndarray, dtype: str) -> Block:
+    pixels = np.flatnonzero(split.pixels[images].any(axis=0))
+    X = np.ascontiguousarray(split.pixels[np.ix_(images, pixels)].T, dtype=dtype)
     X /= 255
-    return Block(pixels, X, part.labels[images].astype(np.intp))
+    return Block(pixels, X, split.labels[images].astype(np.intp))
 
 
-def _lane(blocks: list[Block]) -> Lane:
+def _shard(blocks: list[Block]) -> Shard:
     labels = np.concatenate([block.labels for block in blocks])
     Y = np.zeros((CLASSES, len(labels)), blocks[0].X.dtype)
     Y[labels, np.arange(len(labels))] = 1
-    return Lane(Blocks(blocks), Y, labels)
+    return Shard(Blocks(blocks), Y, labels)

@@ -1,8 +1,8 @@
-"""Cells by their keys: which training it is, exactly, and the store of those that are done or under way.
+"""Trials by their keys: which training it is, exactly, and the store of those that are done or under way.
 
-A *trajectory* is a training without its number of iterations: the same first 100 iterations lead to 100, 250 and 500.
-Its key is the hash of everything that decides its bits: configuration, data, the code that trains, numerics. The store
-keeps, for each trajectory, the state after every number of iterations that was asked for, and a checkpoint.
+A *checkpoint key* stands for a training whatever its number of iterations: the same first 100 lead to 250 and 500. It
+is the hash of everything that decides its bits: configuration, data, the code that trains, numerics. The store keeps,
+for each key, the state after every number of iterations that was asked for, and a checkpoint.
 """
 
 import functools
@@ -28,12 +28,12 @@ from numnist.training import blank_pixels, loop, minibatches, optimizer, threads
 from numnist.training.loop import CURVES, State
 
 _CHECKPOINT = "checkpoint"
-_THAT_TRAINS = (network, blank_pixels, optimizer, minibatches, threads, loop)
+TRAINING_MODULES = (network, blank_pixels, optimizer, minibatches, threads, loop)
 
 
 @dataclass(frozen=True)
-class Store:
-    """A directory of states, one directory a trajectory, for one data set, code and numerics."""
+class CheckpointStore:
+    """A directory of states, one directory per checkpoint key, for one data set, code and numerics."""
 
     directory: Path
     data_digest: str
@@ -58,31 +58,31 @@ class Store:
         finally:
             lock.release()
 
-    def trajectory(self, config: TrainingConfig) -> str:
-        """Return the key of a configuration's trajectory."""
-        return _digest(asdict(config.trajectory), self.data_digest, code_digest(), dict(self.fingerprint))
+    def checkpoint_key(self, config: TrainingConfig) -> str:
+        """Return the key of a configuration's training, whatever its iterations."""
+        return _digest(asdict(config.checkpoint_config), self.data_digest, code_digest(), dict(self.fingerprint))
 
     def key(self, config: TrainingConfig) -> str:
-        """Return the key of a configuration's cell."""
-        return _digest(self.trajectory(config), config.iterations)
+        """Return the key of a configuration's trial."""
+        return _digest(self.checkpoint_key(config), config.iterations)
 
     def finished(self, config: TrainingConfig) -> State | None:
-        """Return the state of a cell that is done, if it is."""
+        """Return the state of a trial that is done, if it is."""
         return _read(self._path(config, str(config.iterations)), config) if self.has(config) else None
 
     def has(self, config: TrainingConfig) -> bool:
-        """Whether there is a file for a cell that is done; it may yet be damaged."""
+        """Whether there is a file for a trial that is done; it may yet be damaged."""
         return self._path(config, str(config.iterations)).exists()
 
     def nearest(self, config: TrainingConfig) -> State | None:
-        """Return the stored state that is furthest on the way to a cell, if there is one."""
+        """Return the stored state that is furthest on the way to a trial, if there is one."""
         names = [path.stem for path in self._path(config, "any").parent.glob("*.npz")]
         paths = [self._path(config, name) for name in names if name == _CHECKPOINT or int(name) <= config.iterations]
         states = [state for path in paths if (state := _read(path, config)) and state.iteration <= config.iterations]
         return max((state for state in states if not state.diverged), key=lambda state: state.iteration, default=None)
 
     def save(self, config: TrainingConfig, state: State) -> None:
-        """Keep the state of a cell that is done."""
+        """Keep the state of a trial that is done."""
         _write(self._path(config, str(config.iterations)), state)
 
     def save_checkpoint(self, config: TrainingConfig, state: State) -> None:
@@ -90,18 +90,18 @@ class Store:
         _write(self._path(config, _CHECKPOINT), state)
 
     def remove_checkpoints(self, configs: Iterable[TrainingConfig]) -> None:
-        """Delete the checkpoints of trajectories that are done."""
+        """Delete the checkpoints of trainings that are done."""
         for config in configs:
             self._path(config, _CHECKPOINT).unlink(missing_ok=True)
 
     def _path(self, config: TrainingConfig, name: str) -> Path:
-        return self.directory / self.trajectory(config) / f"{name}.npz"
+        return self.directory / self.checkpoint_key(config) / f"{name}.npz"
 
 
 @functools.cache
 def code_digest() -> str:
     """Return the digest of the source that decides a training's bits, as it was when this process first asked."""
-    return _digest(*(files.sha256(Path(str(module.__file__))) for module in _THAT_TRAINS))
+    return _digest(*(files.sha256(Path(str(module.__file__))) for module in TRAINING_MODULES))
 
 
 def _digest(*parts: Any) -> str:

@@ -20,7 +20,7 @@ from numnist.config import schema
 from numnist.config.schema import Choice, Range
 from numnist.data.dataset import Dataset
 from numnist.training import stacks
-from numnist.training.scheduling import Engine
+from numnist.training.scheduling import WorkerPool
 
 _SOURCE = "the composed configuration"
 _WORKERS, _THREADS = Range(int, 1, 10_000), Range(int, 1, 1_024)
@@ -104,7 +104,7 @@ def parse(values: Mapping[str, Any]) -> Settings:
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, data: Dataset, directory: Path) -> Iterator[Engine | None]:
+def opened(settings: Settings, data: Dataset, directory: Path) -> Iterator[WorkerPool | None]:
     """Reach the workers, and see that they compute as this process does; None where that is this process alone.
 
     `directory` holds the data set for workers that see this machine's files. Dask's are sent it, once each.
@@ -114,14 +114,14 @@ def opened(settings: Settings, data: Dataset, directory: Path) -> Iterator[Engin
     elif isinstance(settings, Processes):
         workers = settings.workers or max(1, numerics.cores() // settings.threads)
         with _processes(workers) as pool:
-            yield Engine(pool, workers, settings.threads, directory)
+            yield WorkerPool(pool, workers, settings.threads, directory)
     elif isinstance(settings, Dask):
         with _dask(settings, data) as engine:
             yield engine
     else:
         jobs = _slurm(settings)
         try:
-            yield Engine(jobs, settings.workers, settings.threads, directory)
+            yield WorkerPool(jobs, settings.workers, settings.threads, directory)
         finally:
             jobs.shutdown(cancel_futures=True)
 
@@ -151,7 +151,7 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _dask(settings: Dask, data: Dataset) -> Iterator[Engine]:
+def _dask(settings: Dask, data: Dataset) -> Iterator[WorkerPool]:
     """Connect to a scheduler, ask every worker what it computes with, and send each the data set."""
     distributed = _package("distributed", "dask")
     logging.getLogger("distributed").setLevel(logging.ERROR)  # what matters comes back as an exception
@@ -175,7 +175,7 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[Engine]:
         sent = client.scatter(data, broadcast=True, hash=False)
         executor = client.get_executor(pure=False)
         try:
-            yield Engine(executor, _count(client), settings.threads, sent)
+            yield WorkerPool(executor, _count(client), settings.threads, sent)
         finally:
             executor.shutdown(wait=False)
 

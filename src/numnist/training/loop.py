@@ -1,6 +1,6 @@
 """Gradient descent for a stack of networks, on several threads, with the same bits always.
 
-Full-batch: the threads share out lanes of images (`blocks`); each lane's sums are added to the total in the lanes'
+Full-batch: the threads share out shards of images (`blocks`); each shard's sums are added to the total in the shards'
 order. In batches: the threads share out the networks (`minibatches`). BLAS itself uses one thread (`numerics`).
 """
 
@@ -11,21 +11,21 @@ import numpy as np
 
 from numnist import network
 from numnist.config.schema import TrainingConfig
-from numnist.data.dataset import Part
+from numnist.data.dataset import Split
 from numnist.network import Parameters
 from numnist.training import blank_pixels, minibatches, optimizer
-from numnist.training.blank_pixels import Lane
+from numnist.training.blank_pixels import Shard
 from numnist.training.optimizer import arrays, members
 from numnist.training.threads import Threads
 
-BEYOND_HOPE = 1_000.0  # a mean loss (nats) that no network comes back from; guessing has 2.3
+DIVERGENCE_LOSS = 1_000.0  # a mean loss (nats) that no network comes back from; guessing has 2.3
 TRAIN_CURVES = ("train_loss", "train_accuracy")
 CURVES = (*TRAIN_CURVES, "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
 class State:
-    """One network after some iterations: all that its further course depends on, and its curves so far."""
+    """One network after some iterations: all that its further training depends on, and its curves so far."""
 
     parameters: Parameters  # a stack of one
     curves: np.ndarray  # (iterations + 1, 4) float64, in the order of CURVES
@@ -46,9 +46,9 @@ class State:
 class Images:
     """What networks are trained and measured on, laid out."""
 
-    train: Sequence[Lane]
-    validation: Sequence[Lane]
-    part: Part  # the training images as they are, for batches
+    train: Sequence[Shard]
+    validation: Sequence[Shard]
+    split: Split  # the training images as they are, for batches
 
     @property
     def share(self) -> float:
@@ -57,13 +57,13 @@ class Images:
         return m / (m + _count(self.validation))
 
 
-def lay_out(train: Part, validation: Part, dtype: str = "float32") -> Images:
-    """Cut the images of both parts into lanes of blocks."""
+def lay_out(train: Split, validation: Split, dtype: str = "float32") -> Images:
+    """Cut the images of both splits into shards of blocks."""
     return Images(blank_pixels.layout(train, dtype), blank_pixels.layout(validation, dtype), train)
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingTask:
     """A network to be trained up to `config.iterations`, from its first weights or from a state on the way."""
 
     config: TrainingConfig
@@ -126,16 +126,16 @@ class Stack:
     def record(self, train: "Means", validation: "Means") -> None:
         """Add a row to every network's curves, in their place: NaN where the loss is beyond hope."""
         for rows, *measured in zip(self.curves, *train, *validation):
-            rows.append(np.array(measured) if measured[0] < BEYOND_HOPE else np.full(len(CURVES), np.nan))
+            rows.append(np.array(measured) if measured[0] < DIVERGENCE_LOSS else np.full(len(CURVES), np.nan))
 
 
 Means = tuple[np.ndarray, np.ndarray]  # loss and accuracy, each (n,)
 
 
 def train_stack(
-    courses: Sequence[Course], images: Images, pool: Threads, *, rows_per_network: int = 1, dtype: str = "float32"
+    tasks: Sequence[TrainingTask], images: Images, pool: Threads, *, rows_per_network: int = 1, dtype: str = "float32"
 ) -> Iterator[Stack]:
-    """Train networks that may keep company (`config`) together, and yield the stack after every iteration.
+    """Train networks with the same stack key together, and yield the stack after every iteration.
 
     All start after the same number of iterations. A network leaves the stack when it has had its iterations, or when
     its loss is not finite. Hidden units are filled up to a multiple of `rows_per_network`: such a unit has no weights,
@@ -144,7 +144,7 @@ def train_stack(
     Row k of the curves is measured after k iterations; in batches, its training loss and accuracy are the means met in
     iteration k.
     """
-    stack = _start(courses, rows_per_network, dtype)
+    stack = _start(tasks, rows_per_network, dtype)
     return (_in_batches if stack.configs[0].batch_size else _full_batch)(stack, images, pool)
 
 
@@ -171,8 +171,8 @@ def _full_batch(stack: Stack, images: Images, pool: Threads) -> Iterator[Stack]:
 def _in_batches(stack: Stack, images: Images, pool: Threads) -> Iterator[Stack]:
     """Take one step a batch, and one pass over all images an iteration."""
 
-    def measured(lanes: Sequence[Lane]) -> Means:
-        [total] = _sums(stack.parameters, (lanes, False), pool=pool)
+    def measured(shards: Sequence[Shard]) -> Means:
+        [total] = _sums(stack.parameters, (shards, False), pool=pool)
         return total.means()
 
     if not stack.curves[0]:
@@ -181,21 +181,21 @@ def _in_batches(stack: Stack, images: Images, pool: Threads) -> Iterator[Stack]:
     while going_on := stack.unfinished():
         stack = stack.selected(going_on)
         parameters, velocity, loss, accuracy = minibatches.iterate(
-            stack.configs, stack.parameters, stack.velocity, stack.iteration, images.part, images.share, pool
+            stack.configs, stack.parameters, stack.velocity, stack.iteration, images.split, images.share, pool
         )
         stack = replace(stack, parameters=parameters, velocity=velocity)
         stack.record((loss, accuracy), measured(images.validation))
         yield stack
 
 
-def _start(courses: Sequence[Course], rows_per_network: int, dtype: str) -> Stack:
-    configs = [course.config for course in courses]
+def _start(tasks: Sequence[TrainingTask], rows_per_network: int, dtype: str) -> Stack:
+    configs = [task.config for task in tasks]
     padding = -configs[0].hidden_size % rows_per_network
-    starts = [course.start.parameters if course.start else first_weights(course.config, dtype) for course in courses]
-    curves = [list(course.start.curves) if course.start else [] for course in courses]
+    starts = [task.start.parameters if task.start else first_weights(task.config, dtype) for task in tasks]
+    curves = [list(task.start.curves) if task.start else [] for task in tasks]
     velocity = None
     if any(config.momentum for config in configs):
-        kept = [course.start.velocity if course.start else None for course in courses]
+        kept = [task.start.velocity if task.start else None for task in tasks]
         velocity = _joined([v or optimizer.zeros(start) for v, start in zip(kept, starts)], padding)
     return Stack(configs, _joined(starts, padding), velocity, curves)
 
@@ -227,38 +227,38 @@ class _Sums:
         return _Sums(self.images + other.images, self.loss + other.loss, self.hits + other.hits, self.gradient)
 
 
-def _sums(p: Parameters, *passes: tuple[Sequence[Lane], bool], pool: Threads) -> list[_Sums]:
-    """Measure each pass's lanes, differentiate where the pass comes with True, and add up in the lanes' order."""
+def _sums(p: Parameters, *passes: tuple[Sequence[Shard], bool], pool: Threads) -> list[_Sums]:
+    """Measure each pass's shards, differentiate where the pass comes with True, and add up in the shards' order."""
     totals: dict[int, _Sums] = {}
 
-    def work(piece: tuple[int, Lane, int, bool]) -> tuple[int, _Sums]:
-        number, lane, m, descend = piece
-        return number, _over_lane(p, lane, m, descend=descend)
+    def work(piece: tuple[int, Shard, int, bool]) -> tuple[int, _Sums]:
+        number, shard, m, descend = piece
+        return number, _over_shard(p, shard, m, descend=descend)
 
     def add(done: tuple[int, _Sums]) -> None:
         number, sums = done
         totals[number] = totals[number].plus(sums) if number in totals else sums
 
     pieces = []
-    for number, (lanes, descend) in enumerate(passes):
-        m = _count(lanes)
-        pieces += [(number, lane, m, descend) for lane in lanes]
+    for number, (shards, descend) in enumerate(passes):
+        m = _count(shards)
+        pieces += [(number, shard, m, descend) for shard in shards]
     pool.share_out(pieces, work, add)
     return list(totals.values())
 
 
-def _count(lanes: Sequence[Lane]) -> int:
-    return sum(len(lane.labels) for lane in lanes)
+def _count(shards: Sequence[Shard]) -> int:
+    return sum(len(shard.labels) for shard in shards)
 
 
-def _over_lane(p: Parameters, lane: Lane, m: int, *, descend: bool) -> _Sums:
-    """Add up over a lane, the gradient for the mean over m images."""
+def _over_shard(p: Parameters, shard: Shard, m: int, *, descend: bool) -> _Sums:
+    """Add up over a shard, the gradient for the mean over m images."""
     with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
-        activations = network.forward(p, lane.X)
-        losses, hits = network.measure(activations, lane.labels)
+        activations = network.forward(p, shard.X)
+        losses, hits = network.measure(activations, shard.labels)
         loss, hits = losses.sum(axis=-1, dtype=np.float64), np.count_nonzero(hits, axis=-1)
-        gradient = network.backward(p, activations, lane.X, lane.Y, m) if descend else None
-    return _Sums(len(lane.labels), loss, hits, gradient)
+        gradient = network.backward(p, activations, shard.X, shard.Y, m) if descend else None
+    return _Sums(len(shard.labels), loss, hits, gradient)
 
 
 def _pixel_major(p: Parameters) -> Parameters:

@@ -10,7 +10,7 @@ import numpy as np
 
 from numnist import network
 from numnist.config.schema import TrainingConfig
-from numnist.data.dataset import Part
+from numnist.data.dataset import Split
 from numnist.network import CLASSES, Array, Parameters
 from numnist.training import optimizer
 from numnist.training.threads import Threads
@@ -23,28 +23,28 @@ def iterate(
     p: Parameters,
     v: Parameters | None,
     iteration: int,
-    part: Part,
+    split: Split,
     share: float,
     pool: Threads,
 ) -> tuple[Parameters, Parameters | None, Array, Array]:
     """Take the pass that follows `iteration` others; return parameters, velocity, mean loss and accuracy, each (n,)."""
     size = max(1, ROWS // p.W1.shape[1])
     groups = [list(range(len(configs)))[first : first + size] for first in range(0, len(configs), size)]
-    order = shuffled(len(part.labels), iteration)
+    order = epoch_order(len(split.labels), iteration)
     done: list[tuple[Parameters, Parameters | None, Array, Array]] = []
 
     def work(group: list[int]) -> tuple[Parameters, Parameters | None, Array, Array]:
         velocity = optimizer.members(v, group) if v else None
         members = optimizer.members(p, group)
-        return _pass([configs[i] for i in group], members, velocity, iteration, part, order, share)
+        return _pass([configs[i] for i in group], members, velocity, iteration, split, order, share)
 
     pool.share_out(groups, work, done.append)
     after, velocities, losses, hits = zip(*done)
-    m = len(part.labels)
+    m = len(split.labels)
     return _joined(after), _joined(velocities) if v else None, np.concatenate(losses) / m, np.concatenate(hits) / m
 
 
-def shuffled(m: int, iteration: int) -> Array:
+def epoch_order(m: int, iteration: int) -> Array:
     """Return the order in which a pass takes m images."""
     stream = np.random.PCG64(np.random.SeedSequence(0, spawn_key=(iteration,)))
     order: Array = np.argsort(stream.random_raw(m), kind="stable")
@@ -56,7 +56,7 @@ def _pass(
     p: Parameters,
     v: Parameters | None,
     iteration: int,
-    part: Part,
+    split: Split,
     order: Array,
     share: float,
 ) -> tuple[Parameters, Parameters | None, Array, Array]:
@@ -66,7 +66,7 @@ def _pass(
     dtype = p.W1.dtype
     with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
         for images, rates in zip(batches, optimizer.rates(configs, iteration, len(batches), dtype)):
-            X, labels = (part.pixels[images].astype(dtype) / dtype.type(255)).T, part.labels[images].astype(np.intp)
+            X, labels = (split.pixels[images].astype(dtype) / dtype.type(255)).T, split.labels[images].astype(np.intp)
             activations = network.forward(p, X)
             batch_losses, batch_hits = network.measure(activations, labels)
             loss += batch_losses.sum(axis=-1, dtype=np.float64)

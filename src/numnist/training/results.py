@@ -1,4 +1,4 @@
-"""What a trained cell leaves behind: its result, the directory under runs/ that holds it, and the sweep's table."""
+"""What a trained trial leaves behind: its result, the directory under runs/ that holds it, and the sweep's table."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -22,10 +22,10 @@ FINISHED, DIVERGED = "finished", "diverged"
 
 @dataclass(frozen=True)
 class Result:
-    """A cell that is done: trained for all its iterations, or until its loss was no longer a finite number."""
+    """A trial that is done: trained for all its iterations, or until its loss was no longer a finite number."""
 
     config: TrainingConfig
-    key: str  # of the cell, see `cells`
+    key: str  # of the trial, see `trials`
     state: State
 
     @property
@@ -82,12 +82,12 @@ def read_weights(path: Path) -> Parameters:
 
 
 def sweep_key(keys: Iterable[str]) -> str:
-    """Return the key of a sweep: the hash of its cells' keys, in whatever order."""
+    """Return the key of a sweep: the hash of its trials' keys, in whatever order."""
     return hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:32]
 
 
 def keys_in(runs: Path) -> list[str]:
-    """Return the keys of the cells whose directories lie below a directory."""
+    """Return the keys of the trials whose directories lie below a directory."""
     return [files.read_json(found)["key"] for found in runs.glob("*/result.json")]
 
 
@@ -105,7 +105,7 @@ def write_table(path: Path, runs: Path) -> None:
 
 
 def read_table(path: Path) -> "pd.DataFrame":
-    """Read the sweep's table; one row a cell, metrics NaN where it diverged."""
+    """Read the sweep's table; one row a trial, metrics NaN where it diverged."""
     import pandas as pd
 
     try:

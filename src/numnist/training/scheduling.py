@@ -1,4 +1,4 @@
-"""Training cells: what is in the store is taken from it, the rest is trained in stacks, shorter cells as waypoints."""
+"""Training trials: what is in the store is taken from it, the rest is trained in stacks, shorter ones as waypoints."""
 
 import functools
 import logging
@@ -18,8 +18,8 @@ from numnist.common.progress import Report
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.training import stacks
-from numnist.training.checkpoints import Store
-from numnist.training.loop import Course, Images, State
+from numnist.training.checkpoints import CheckpointStore
+from numnist.training.loop import Images, State, TrainingTask
 from numnist.training.results import Result
 from numnist.training.stacks import Plan, Trained
 from numnist.training.threads import Threads
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Engine:
+class WorkerPool:
     """Workers elsewhere, and what each of them needs."""
 
     executor: Executor
@@ -42,22 +42,22 @@ class Engine:
     data: Any  # what a worker takes for the data set: itself, where it lies, or what the executor turns into it
 
 
-def open_store(directory: Path, data: Dataset) -> Store:
-    """Open the store of cells for a data set, as this process computes."""
-    return Store(directory, data.digest, numerics.fingerprint())
+def open_store(directory: Path, data: Dataset) -> CheckpointStore:
+    """Open the store of trials for a data set, as this process computes."""
+    return CheckpointStore(directory, data.digest, numerics.fingerprint())
 
 
 def train(
     configs: Sequence[TrainingConfig],
     data: Dataset,
-    store: Store,
+    store: CheckpointStore,
     *,
     threads: int | None = None,
-    engine: Engine | None = None,
+    engine: WorkerPool | None = None,
 ) -> Iterator[list[Result]]:
-    """Train what the store does not hold, and yield the results of the given cells a stack at a time.
+    """Train what the store does not hold, and yield the results of the given trials a stack at a time.
 
-    In this process, every state that a cell asks for is stored as soon as it is reached, and all that is under way
+    In this process, every state that a trial asks for is stored as soon as it is reached, and all that is under way
     every CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits. An engine's workers
     return whole stacks, which are stored as they come.
     """
@@ -69,9 +69,13 @@ def train(
 
 
 def _train_missing(
-    configs: Sequence[TrainingConfig], data: Dataset, store: Store, threads: int | None, engine: Engine | None
+    configs: Sequence[TrainingConfig],
+    data: Dataset,
+    store: CheckpointStore,
+    threads: int | None,
+    engine: WorkerPool | None,
 ) -> Iterator[list[Result]]:
-    """Train cells in stacks, but for those that another process has trained while this one waited."""
+    """Train trials in stacks, but for those that another process has trained while this one waited."""
     stored = _stored(configs, store)
     yield stored
     plans = plan(_besides(configs, stored), store, engine.workers if engine else 1)
@@ -89,32 +93,32 @@ def _train_missing(
                 )
 
 
-def _stored(configs: Sequence[TrainingConfig], store: Store) -> list[Result]:
-    """Return the results of those cells that are in the store."""
+def _stored(configs: Sequence[TrainingConfig], store: CheckpointStore) -> list[Result]:
+    """Return the results of those trials that are in the store."""
     found = ((config, store.finished(config)) for config in dict.fromkeys(configs))
     return [Result(config, store.key(config), state) for config, state in found if state]
 
 
 def _besides(configs: Sequence[TrainingConfig], results: Sequence[Result]) -> list[TrainingConfig]:
-    """Return the cells that have no result, each once."""
+    """Return the trials that have no result, each once."""
     done = {result.config for result in results}
     return [config for config in dict.fromkeys(configs) if config not in done]
 
 
-def plan(configs: Iterable[TrainingConfig], store: Store, workers: int = 1) -> list[Plan]:
-    """Cut cells into stacks: of one hidden size and starting point, and of at most STACK_ROWS hidden units.
+def plan(configs: Iterable[TrainingConfig], store: CheckpointStore, workers: int = 1) -> list[Plan]:
+    """Cut trials into stacks: of one hidden size and starting point, and of at most STACK_ROWS hidden units.
 
     Several workers get STACKS_PER_WORKER stacks each at least, where there are so many networks, and the largest first.
-    How cells are cut changes no bit of them.
+    How trials are cut changes no bit of them.
     """
-    trajectories: dict[TrainingConfig, list[TrainingConfig]] = {}
+    by_checkpoint_config: dict[TrainingConfig, list[TrainingConfig]] = {}
     for config in configs:
-        trajectories.setdefault(config.trajectory, []).append(config)
+        by_checkpoint_config.setdefault(config.checkpoint_config, []).append(config)
     alike: dict[tuple[Any, ...], list[Plan]] = {}
-    for cells in trajectories.values():
-        longest = max(cells, key=lambda config: config.iterations)
-        course = Course(longest, store.nearest(min(cells, key=lambda config: config.iterations)))
-        alike.setdefault((*longest.company, course.iteration), []).append(Plan([course], cells))
+    for trials in by_checkpoint_config.values():
+        longest = max(trials, key=lambda config: config.iterations)
+        task = TrainingTask(longest, store.nearest(min(trials, key=lambda config: config.iterations)))
+        alike.setdefault((*longest.stack_key, task.iteration), []).append(Plan([task], trials))
     total = sum(one.work for members in alike.values() for one in members)
     share = total / (workers * STACKS_PER_WORKER) if workers > 1 else math.inf
     plans = []
@@ -128,11 +132,11 @@ def plan(configs: Iterable[TrainingConfig], store: Store, workers: int = 1) -> l
 
 def _joined(members: Sequence[Plan]) -> Plan:
     """Put plans of one hidden size and starting point together."""
-    return Plan([course for one in members for course in one.courses], [cell for one in members for cell in one.cells])
+    return Plan([task for one in members for task in one.tasks], [trial for one in members for trial in one.trials])
 
 
 def _train_elsewhere(
-    plans: Sequence[Plan], data: Dataset, store: Store, engine: Engine, report: Report
+    plans: Sequence[Plan], data: Dataset, store: CheckpointStore, engine: WorkerPool, report: Report
 ) -> Iterator[list[Result]]:
     """Hand all stacks to the workers, and store and yield each as it comes back.
 
@@ -156,12 +160,12 @@ def _train_elsewhere(
                     "What is finished is kept; the same command trains the rest"
                 ) from None
             except Exception as error:
-                log.exception("a stack failed: %s", ", ".join(cell.name for cell in one.cells))
+                log.exception("a stack failed: %s", ", ".join(trial.name for trial in one.trials))
                 failed.append(error)
                 continue
             report(one.work, f"stack {number} of {len(plans)}, {engine.workers} workers")
-            yield [_kept(cell, state, store) for cell, state in trained]
-            store.remove_checkpoints(course.config for course in one.courses)
+            yield [_kept(trial, state, store) for trial, state in trained]
+            store.remove_checkpoints(task.config for task in one.tasks)
     finally:
         for future in futures:
             future.cancel()
@@ -169,23 +173,25 @@ def _train_elsewhere(
         raise ExceptionGroup(f"{len(failed)} of {len(plans)} stacks failed", failed)
 
 
-def _train_here(one: Plan, images: Images, pool: Threads, store: Store, report: Report, words: str) -> Iterator[Result]:
-    """Train one stack in this process, store what it passes through, and yield the cells that are done."""
+def _train_here(
+    one: Plan, images: Images, pool: Threads, store: CheckpointStore, report: Report, words: str
+) -> Iterator[Result]:
+    """Train one stack in this process, store what it passes through, and yield the trials that are done."""
     saved = started = time.monotonic()
-    first = one.courses[0].iteration
+    first = one.tasks[0].iteration
     for stack, done in stacks.descend(one, images, pool):
-        for cell, state in done:
-            yield _kept(cell, state, store)
+        for trial, state in done:
+            yield _kept(trial, state, store)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             for i in stack.unfinished():
                 store.save_checkpoint(stack.configs[i], stack.state(i))
             saved = time.monotonic()
         pace = (stack.iteration - first + 1) / max(time.monotonic() - started, 1e-9)
         report(sum(config.hidden_size for config in stack.configs), f"{words}, {pace:.1f} iterations/s")
-    store.remove_checkpoints(course.config for course in one.courses)
+    store.remove_checkpoints(task.config for task in one.tasks)
 
 
-def _kept(cell: TrainingConfig, state: State, store: Store) -> Result:
-    """Store a cell that is done."""
-    store.save(cell, state)
-    return Result(cell, store.key(cell), state)
+def _kept(trial: TrainingConfig, state: State, store: CheckpointStore) -> Result:
+    """Store a trial that is done."""
+    store.save(trial, state)
+    return Result(trial, store.key(trial), state)

@@ -1,4 +1,4 @@
-"""A process's training session: the data, the store of cells and the tracking run that its cells belong to."""
+"""A process's training session: the data, the store of trials and the tracking run that its trials belong to."""
 
 import contextlib
 import functools
@@ -22,24 +22,24 @@ _COMPOSED = "the composed configuration"
 
 
 class Session:
-    """What the cells that one process trains have in common; made when the first cell needs it."""
+    """What the trials that one process trains have in common; made when the first trial needs it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.data = dataset.load(root / "data" / "processed")
-        self.store = scheduling.open_store(root / ".cells", self.data)
+        self.store = scheduling.open_store(root / ".checkpoints", self.data)
         self.tracker = mlflow_runs.connect(root)
         self.tags, self.diff = tags(root), provenance.diff(root)
         self.sweep_run: str | None = None
         self.logged: set[str] = set()
         self.open_runs: list[str] = []
         self.failure: TrackingError | None = None
-        self.engine: scheduling.Engine | None = None
+        self.engine: scheduling.WorkerPool | None = None
         self.resources = contextlib.ExitStack()
         self.settings: executors.Settings | None = None
 
     def use(self, values: Mapping[str, Any]) -> None:
-        """Reach the workers that the configuration group `executor` names; all cells are trained by the same ones."""
+        """Reach the workers that the configuration group `executor` names; all trials are trained by the same ones."""
         settings = executors.parse(values)
         if self.settings is None:
             directory = self.root / "data" / "processed"
@@ -47,11 +47,11 @@ class Session:
             self.settings = settings
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
-        """Open the tracking run that the cells of a sweep are children of, or go on with it where it was cut off."""
-        self._begin([self.store.key(config) for config in configs], f"sweep of {len(configs)} cells")
+        """Open the tracking run that the trials of a sweep are children of, or go on with it where it was cut off."""
+        self._begin([self.store.key(config) for config in configs], f"sweep of {len(configs)} trials")
 
     def begin_search(self, description: Mapping[str, Any], name: str) -> None:
-        """Open the run of a search, whose cells are not known yet, in the place of each batch's own."""
+        """Open the run of a search, whose trials are not known yet, in the place of each batch's own."""
         shared = [self.data.digest, checkpoints.code_digest(), numerics.fingerprint()]
         self._begin([json.dumps([description, *shared], sort_keys=True)], name)
 
@@ -68,15 +68,15 @@ class Session:
             if self.sweep_run:
                 self.open_runs.append(self.sweep_run)
                 self._log_diff(self.sweep_run)
-                self.logged = self._track(self.tracker.finished_cells, self.sweep_run) or set()
+                self.logged = self._track(self.tracker.finished_trials, self.sweep_run) or set()
 
-    def run_cell(self, config: TrainingConfig, output: Path) -> Result:
-        """Train a cell, or take it from the store; write its directory, and log its run."""
+    def run_trial(self, config: TrainingConfig, output: Path) -> Result:
+        """Train a trial, or take it from the store; write its directory, and log its run."""
         key = self.store.key(config)
         run = None
         if key not in self.logged:
             trained = self.store.has(config)
-            run = self._track(self.tracker.begin_cell, config, key, self.sweep_run, self.tags, trained)
+            run = self._track(self.tracker.begin_trial, config, key, self.sweep_run, self.tags, trained)
         if run:
             self.open_runs.append(run)
             if self.sweep_run is None:
@@ -92,10 +92,10 @@ class Session:
                 self.open_runs.remove(run)
             raise
         if run:
-            self._track(self.tracker.finish_cell, run, result, directory)
+            self._track(self.tracker.finish_trial, run, result, directory)
             self.open_runs.remove(run)
             if self.sweep_run:
-                self.logged.add(key)  # a search may propose a cell twice
+                self.logged.add(key)  # a search may propose a trial twice
         return result
 
     def end(self, status: str) -> None:
@@ -140,8 +140,8 @@ def end(status: str) -> None:
         session().end(status)
 
 
-def cell_of(values: Mapping[str, Any]) -> TrainingConfig:
-    """Check a composed configuration and return the cell that it describes."""
+def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
+    """Check a composed configuration and return the trial that it describes."""
     numerics.require(values["numerics"])
     config = parse_training({name: values.get(name) for name in TRAINING_RANGES}, _COMPOSED)
     if (got := session().data.name) != (wanted := values["data"]["name"]):

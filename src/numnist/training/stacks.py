@@ -1,4 +1,4 @@
-"""Training one stack as a pure function: courses, data and numerics in; the state of every cell on the way out.
+"""Training one stack as a pure function: tasks, data and numerics in; the state of every trial on the way out.
 
 It keeps no store, logs no run and reads no configuration, so a process anywhere can do it: whoever asked compares
 `identity`, so that the bits are those of this machine.
@@ -18,30 +18,28 @@ from numnist.data import dataset
 from numnist.data.dataset import Dataset
 from numnist.training import loop
 from numnist.training.checkpoints import code_digest
-from numnist.training.loop import Course, Images, Stack, State
+from numnist.training.loop import Images, Stack, State, TrainingTask
 from numnist.training.threads import Threads
 
-Trained = tuple[TrainingConfig, State]  # a cell that is done, and the state that it ended in
+Trained = tuple[TrainingConfig, State]  # a trial that is done, and the state that it ended in
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A stack that is to be trained, and the cells that lie on the way."""
+    """A stack that is to be trained, and the trials that lie on the way."""
 
-    courses: Sequence[Course]
-    cells: Sequence[TrainingConfig]
+    tasks: Sequence[TrainingTask]
+    trials: Sequence[TrainingConfig]
 
     @property
     def train_on(self) -> str:
         """Which images its networks are trained on."""
-        return self.courses[0].config.train_on
+        return self.tasks[0].config.train_on
 
     @property
     def work(self) -> float:
         """How much there is to do, in hidden units times iterations."""
-        return sum(
-            course.config.hidden_size * (course.config.iterations - course.iteration + 1) for course in self.courses
-        )
+        return sum(task.config.hidden_size * (task.config.iterations - task.iteration + 1) for task in self.tasks)
 
 
 def lay_out(data: Dataset, train_on: str) -> Images:
@@ -50,22 +48,22 @@ def lay_out(data: Dataset, train_on: str) -> Images:
 
 
 def descend(plan: Plan, images: Images, pool: Threads) -> Iterator[tuple[Stack, list[Trained]]]:
-    """Train a stack, and yield it after every iteration with the cells that are done by it."""
+    """Train a stack, and yield it after every iteration with the trials that are done by it."""
     wanted: dict[TrainingConfig, list[TrainingConfig]] = {}
-    for cell in plan.cells:
-        wanted.setdefault(cell.trajectory, []).append(cell)
+    for trial in plan.trials:
+        wanted.setdefault(trial.checkpoint_config, []).append(trial)
     rows = numerics.ROWS_PER_NETWORK[numerics.pinned()]
-    for stack in loop.train_stack(plan.courses, images, pool, rows_per_network=rows):
+    for stack in loop.train_stack(plan.tasks, images, pool, rows_per_network=rows):
         done: list[Trained] = []
         for i, config in enumerate(stack.configs):
-            cells = [
-                cell
-                for cell in wanted[config.trajectory]
-                if cell.iterations == stack.iteration or (stack.diverged(i) and cell.iterations > stack.iteration)
+            trials = [
+                trial
+                for trial in wanted[config.checkpoint_config]
+                if trial.iterations == stack.iteration or (stack.diverged(i) and trial.iterations > stack.iteration)
             ]
-            if cells:
+            if trials:
                 state = stack.state(i)
-                done += [(cell, state) for cell in cells]
+                done += [(trial, state) for trial in trials]
         yield stack, done
 
 
