@@ -1,47 +1,59 @@
-"""How many bits each factor of a sum may have: float64 has 53, and holds every whole number up to 2**53 exactly.
+"""How many bits a factor may have, so that every partial sum of its products is exact: float64 holds 53.
 
-| product            | of          | bits  | with            | bits | added up in                           |
-|--------------------|-------------|-------|-----------------|------|---------------------------------------|
-| Weights @ Rounded  | weights     | 24    | pixels          | 8    | float64                               |
-|                    |             | or more | activations   | 28   | float64, the weights in pieces        |
-|                    |             |       | errors          | 24   | float64                               |
-| Rounded @ Rounded  | errors      | 24    | pixels          | 8    | float64, up to 2**21 images           |
-|                    |             |       | activations     | 28   | int64, the errors in pieces of 12 bits|
+| sum of products of | bits                      | with        | bits | over             | added up in              |
+|--------------------|---------------------------|-------------|------|------------------|--------------------------|
+| W1                 | 24 or more, as room is    | pixels      | 8    | 784 pixels       | float64                  |
+| W2                 | 24 or more, in pieces     | activations | 28   | h hidden units   | float64                  |
+| W2 transposed      | 24 or more, as room is    | errors      | 24   | 10 classes       | float64                  |
+| errors, dZ         | 24                        | pixels      | 8    | 2**21 images     | float64                  |
+| errors, dZ         | 24, in two pieces of 12   | activations | 28   | 2**13, or 2**23 images | float64, then int64 |
+
+Weights have so many bits below the largest of their row; activations below their bound, which is the sum of the
+absolute weights times the bound of what they are multiplied with, some 30 times what is met; errors below theirs.
+float32 has 24 bits below each number.
 """
 
 import numpy as np
 
 from numnist.common.errors import NumericsError
 
-Array = np.ndarray
-
 FLOAT_BITS, INTEGER_BITS = 53, 63
-WEIGHT_BITS = 24  # float32's, at least
+PIXEL_BITS = 8
+WEIGHT_BITS = 24
+ACTIVATION_BITS = 28
 ERROR_BITS = 24
-ACTIVATION_BITS = 28  # more, since their bound is some 30 times what is met
 PIECE_BITS = 12  # of an error, in sums with activations
-_LEAST_ROOM = 4
+LARGEST_LOSS_BITS = 12  # of one image's loss, in nats: guessing has 2.3
+_LEAST_ROOM = 4  # fewer bits would take too many pieces
 _LARGEST = 200
 
 
 def room(bits: int, count: int) -> int:
-    """Return how many bits are left for the other factor, in a sum of `count` products with numbers of `bits` bits."""
+    """Return how many bits the other factor may have, in a sum of `count` products with numbers of `bits` bits."""
     left = FLOAT_BITS - bits - (count - 1).bit_length()
     if left < _LEAST_ROOM:
-        raise NumericsError(f"exact sums of {count:,} products of {bits} bits do not fit")
+        check(bits + _LEAST_ROOM, count)
     return left
 
 
-def check_sum(bits: int, count: int, of: int = FLOAT_BITS) -> None:
-    """Refuse a sum of so many numbers of so many bits that could leave what float64 or int64 holds."""
-    if bits + (count - 1).bit_length() > of:
-        raise NumericsError(f"a sum of {count:,} numbers of {bits} bits is not exact in {of} bits; at most {1 << (of - bits):,}")
+def fits(bits: int, count: int, of: int = FLOAT_BITS) -> bool:
+    """Whether a sum of `count` numbers of `bits` bits has at most so many."""
+    return bits + (count - 1).bit_length() <= of
 
 
-def power_above(bound: Array | float) -> Array:
-    """Return the least power of two that is not below a bound, 2**-200 at least, NaN if it is above 2**200.
+def check(bits: int, count: int, of: int = FLOAT_BITS) -> None:
+    """Refuse a sum that would not be exact."""
+    if not fits(bits, count, of):
+        raise NumericsError(
+            f"arithmetic: exact adds up at most {1 << (of - bits):,} numbers of {bits} bits (images, hidden units or "
+            f"classes), and here are {count:,}; give fewer, or arithmetic: fast"
+        )
 
-    So a network whose weights leave all bounds gets NaN for its loss.
+
+def power_above(bound: np.ndarray | float) -> np.ndarray:
+    """Return the least power of two that is not below a bound: at least 2**-200, and NaN above 2**200.
+
+    So a network whose weights grow without bound gets NaN for its loss, which says that it diverges.
     """
     mantissa, exponent = np.frexp(bound)
     exponent = exponent - (mantissa == 0.5)
