@@ -73,6 +73,7 @@ def answer_kaggle(network: "Parameters", test: Path, submission: Path) -> None:
     from numnist.data import kaggle
     from numnist.inference import prediction
 
+    kaggle.check_submission(submission)  # before the work, and again when it is written
     digits = prediction.probabilities(network, kaggle.read_test(test)).argmax(axis=1)
     kaggle.write_submission(submission, digits)
     print(f"{submission}: {len(digits):,} digits")

@@ -8,7 +8,8 @@ def main() -> None:
     """Write data/processed."""
     from numnist.data import dataset
 
-    dataset.preprocess(ROOT / "data" / "raw", ROOT / "data" / "processed", cli.params().data)
+    params = cli.params()
+    dataset.preprocess(ROOT / "data" / "raw", ROOT / "data" / "processed", params.data, params.source.classes)
 
 
 if __name__ == "__main__":

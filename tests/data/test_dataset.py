@@ -84,9 +84,19 @@ def test_the_indices_are_saved_and_the_counts_told(processed: Path) -> None:
     assert np.array_equal(np.load(processed / "train.npz")["indices"], train)
     assert np.array_equal(np.load(processed / "validation.npz")["indices"], validation)
     assert [told[part]["images"] for part in ("train", "validation", "test")] == [24, 8, 8]
-    assert told["test"]["class_counts"] == {str(digit): int(digit >= 2) for digit in range(10)}
+    assert told["classes"] == list("0123456789")
+    assert told["test"]["class_counts"] == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
     hashes = "".join(told[part]["sha256"] for part in ("train", "validation", "test"))
     assert told["digest"] == hashlib.sha256(hashes.encode()).hexdigest()
+
+
+def test_the_names_of_the_classes_come_with_the_data_set(processed: Path) -> None:
+    assert dataset.load(processed).classes == tuple("0123456789")
+    names = (*"abcdefghij", "of no image")
+    dataset.preprocess(processed.parent / "raw", processed, DATA, names)
+    assert dataset.load(processed).classes == names
+    with pytest.raises(DataError, match=r"label 9: expected 0 to 8, got 9"):
+        dataset.preprocess(processed.parent / "raw", processed, DATA, names[:9])
 
 
 def test_preprocessing_again_gives_the_same_bytes(processed: Path) -> None:
@@ -110,7 +120,9 @@ def test_arrays_that_are_not_those_described_are_refused(processed: Path) -> Non
         dataset.load(processed)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"name": 1}', '{"name": "x", "digest": "y", "train": 3}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"name": 1}', '{"name": "x", "digest": "y", "classes": [0], "train": 3}']
+)
 def test_a_damaged_description_is_refused(processed: Path, content: str) -> None:
     (processed / "dataset.json").write_text(content)
     with pytest.raises(DataError, match=r"dataset\.json is damaged"):

@@ -143,3 +143,22 @@ def test_the_last_seventh_of_each_class_becomes_the_test_set(tmp_path):
     together = np.concatenate([train_pixels, test_pixels])
     assert sorted(map(bytes, together)) == sorted(map(bytes, pixels))
     assert len(idx.read_labels(tmp_path / "train-labels-idx1-ubyte")) == len(train_pixels)
+
+
+@pytest.mark.parametrize("there", ["test.csv", "link.csv", "hard.csv", "train.csv", "folder"])
+def test_a_submission_replaces_nothing_but_an_earlier_submission(there, tmp_path):
+    test = table(tmp_path / "test.csv", PIXELS, images(2).tolist())
+    labelled(tmp_path / "train.csv", np.arange(2), images(2))
+    (tmp_path / "link.csv").symlink_to(test)
+    (tmp_path / "hard.csv").hardlink_to(test)
+    (tmp_path / "folder").mkdir()
+    before = test.read_bytes()
+    with pytest.raises(DataError, match=f"{there} exists and is no earlier submission; nothing was written"):
+        kaggle.write_submission(tmp_path / there, np.array([1, 2]))
+    assert test.read_bytes() == before
+
+
+def test_an_earlier_submission_is_replaced(tmp_path):
+    for digits in ([1, 2], [3]):
+        kaggle.write_submission(tmp_path / "submission.csv", np.array(digits))
+    assert (tmp_path / "submission.csv").read_text() == "ImageId,Label\n1,3\n"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from numnist.common import files
-from numnist.common.errors import TrackingError
+from numnist.common.errors import DataError, TrackingError
 from numnist.config import cli
 from numnist.inference import digit_images, prediction
 from numnist.network import Parameters
@@ -128,6 +128,15 @@ def test_kaggles_test_csv_becomes_a_submission(command, tmp_path, capsys):
     command("--kaggle", tmp_path / "test.csv", tmp_path / "submission.csv")
     assert (tmp_path / "submission.csv").read_text() == "ImageId,Label\n1,7\n2,7\n"
     assert "2 digits" in capsys.readouterr().out
+
+
+def test_kaggles_test_csv_is_not_overwritten_by_the_answers(command, tmp_path):
+    test = tmp_path / "test.csv"
+    test.write_text(",".join(f"pixel{i}" for i in range(784)) + "\n" + ",".join(["0"] * 784) + "\n")
+    before = test.read_bytes()
+    with pytest.raises(DataError, match=r"test\.csv exists and is no earlier submission"):
+        command("--kaggle", test, test)
+    assert test.read_bytes() == before
 
 
 def test_json_is_what_the_network_sees_in_each_picture(command, tmp_path, capsys):

@@ -56,7 +56,7 @@ def test_a_wrong_image_file_is_refused_by_field(tmp_path: Path, content: bytes, 
 
 def test_a_label_above_9_is_refused_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "labels").write_bytes(struct.pack(">2I", 0x801, 3) + bytes([0, 10, 5]))
-    with pytest.raises(DataError, match="labels: label 1: expected a digit from 0 to 9, got 10"):
+    with pytest.raises(DataError, match="labels: label 1: expected 0 to 9, got 10"):
         idx.read_labels(tmp_path / "labels")
 
 

@@ -79,12 +79,12 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
             root / "runs" / trial.name, Result(trial, "key", state), {"name": name}, numerics.fingerprint()
         )
     results.write_table(root / "sweep.csv", root / "runs")
-    counts = {str(digit): 6 for digit in range(10)}
     described = {
-        part_name: {"images": 60, "sha256": "0" * 64, "class_counts": counts}
+        part_name: {"images": 60, "sha256": "0" * 64, "class_counts": [6] * 10}
         for part_name in ("train", "validation", "test")
     }
-    files.write_json(root / "data" / "processed" / "dataset.json", {"name": name, "digest": "5eed" * 16} | described)
+    about = {"name": name, "digest": "5eed" * 16, "classes": list("0123456789")}
+    files.write_json(root / "data" / "processed" / "dataset.json", about | described)
     note = Result(
         TrainingConfig(10, 0.1, 3, 0, "uniform"),
         "key",

@@ -19,7 +19,7 @@ import sqlalchemy
 from limits import no_file_larger_than
 from stores import copy_store, disown, weights_file
 
-from numnist.common.errors import TrackingError
+from numnist.common.errors import DataError, TrackingError
 from numnist.config.schema import DataConfig, TrainingConfig
 from numnist.data import dataset, idx
 from numnist.tracking import mlflow_runs, registry
@@ -212,6 +212,6 @@ def _object_array(root: Path, trap: Path) -> bytes:
 
 
 @pytest.mark.parametrize("run", ["../../secret", "..", "/etc/passwd", "file:///etc/passwd", "no-such-run"])
-def test_a_run_that_is_a_path_is_refused(root: Path, run: str) -> None:
-    with pytest.raises(TrackingError):
+def test_a_run_that_is_a_path_or_a_slip_is_refused_and_the_store_is_not_blamed(root: Path, run: str) -> None:
+    with pytest.raises(DataError, match=f"holds no run {run}; `make ui` shows which there are"):
         registry.weights_of(mlflow_runs.connect(root), run)

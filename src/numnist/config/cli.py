@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -29,16 +30,26 @@ def params() -> Params:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command: exit 1 with one message for what a person can mend, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run a command: exit 1 with one message for what a person can mend, 130 after Ctrl-C, 143 after SIGTERM.
+
+    If what reads our output ends early, as in `| head -1`, the command ends in silence with 141, as a shell expects.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     try:
         numerics.pin(_requested_numerics())
         described = stage()
         before = inputs(described)
-        command()
+        try:
+            command()
+        finally:
+            print(end="", flush=True)  # a reader that has gone is noticed now, and not while Python shuts down
         _check_unchanged(before, inputs(described))
     except NumnistError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        if _has_reader():  # another pipe
+            raise
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno not in _NO_ROOM_OR_ACCESS:
             raise
@@ -72,6 +83,16 @@ def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
             f"changed while the stage ran: {', '.join(changed)}. What it made belongs to neither state; "
             "run `dvc repro` again, which keeps the trials that are finished"
         )
+
+
+def _has_reader() -> bool:
+    """Whether somebody still reads our standard output; if not, give it up, so that Python can shut down in silence."""
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    if not output.poll(0):  # poll tells of errors alone: it was asked for nothing else
+        return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return False
 
 
 def _requested_numerics() -> str:

@@ -62,6 +62,7 @@ class Choice:
 
 
 SEED = Range(int, 0, 2**32 - 1)
+DIGITS = tuple("0123456789")  # the names of the classes of a data set that names none
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,13 @@ class Source:
     """Where a data set comes from: mirrors, and the SHA-256 that each file must have (none: a packaged sample).
 
     A mirror is a base URL or a directory. Or the data set is a table, the path of a file like Kaggle's train.csv.
+    `classes` are the names of its classes, in the order of its labels.
     """
 
     mirrors: tuple[str, ...]
     sha256: Mapping[str, str]
     table: str = ""
+    classes: tuple[str, ...] = DIGITS
 
 
 @dataclass(frozen=True)
@@ -227,10 +230,11 @@ def _record(cls: type, values: Any, source: str, prefix: str) -> dict[str, Any]:
 
 def _source(values: Any, source: str, prefix: str) -> Source:
     values = _mapping(values, source, prefix.rstrip("."))
+    classes = _classes(values.pop("classes", list(DIGITS)), source, prefix + "classes")
     if "table" in values:
-        _check_keys(values, {"table"}, set(), source, prefix)
-        return Source((), {}, _text(values["table"], source, prefix + "table"))
-    _check_keys(values, {"mirrors", "sha256"}, set(), source, prefix)
+        _check_keys(values, {"table"}, {"classes"}, source, prefix)
+        return Source((), {}, _text(values["table"], source, prefix + "table"), classes)
+    _check_keys(values, {"mirrors", "sha256"}, {"classes"}, source, prefix)
     mirrors = values["mirrors"]
     if not isinstance(mirrors, list) or not all(map(_is_mirror, mirrors)):
         _refuse(source, prefix + "mirrors", mirrors, "a list of https URLs and directories")
@@ -238,7 +242,14 @@ def _source(values: Any, source: str, prefix: str) -> Source:
     for name, digest in hashes.items():
         if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
             _refuse(source, f"{prefix}sha256.{name}", digest, "64 hexadecimal digits")
-    return Source(tuple(mirrors), dict(hashes))
+    return Source(tuple(mirrors), dict(hashes), classes=classes)
+
+
+def _classes(values: Any, source: str, key: str) -> tuple[str, ...]:
+    names = tuple(map(str, values)) if isinstance(values, list) else ()
+    if not 2 <= len(names) <= 100 or len(set(names)) < len(names) or not all(name.strip() for name in names):
+        _refuse(source, key, values, "a list of 2 to 100 names without repeats, one per class, in the labels' order")
+    return names
 
 
 def _is_mirror(value: Any) -> bool:

@@ -28,11 +28,11 @@ def read_images(path: Path) -> np.ndarray:
     return _read(path, _IMAGES, (28, 28)).reshape(-1, PIXELS)
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """Read a label file as uint8 (m,); DataError on anything but m digits from 0 to 9."""
+def read_labels(path: Path, classes: int = 10) -> np.ndarray:
+    """Read a label file as uint8 (m,); DataError on anything but m labels below the number of classes."""
     labels = _read(path, _LABELS, ())
-    if labels.max() > 9:
-        _refuse(path, f"label {np.argmax(labels > 9)}", "a digit from 0 to 9", labels.max())
+    if labels.max() >= classes:
+        _refuse(path, f"label {np.argmax(labels >= classes)}", f"0 to {classes - 1}", labels.max())
     return labels
 
 

@@ -3,6 +3,7 @@
 A row is an image: its label (train.csv only), then pixel0 to pixel783, row by row, each a whole number from 0 to 255.
 """
 
+import contextlib
 import csv
 from pathlib import Path
 from typing import IO, NoReturn
@@ -18,6 +19,7 @@ from numnist.data.idx import CLASSES, PIXELS
 TEST_ONE_IN = 7  # the share of train.csv that becomes our test set, as MNIST's 10,000 of 70,000 are
 _COLUMNS = [f"pixel{i}" for i in range(PIXELS)]
 _LABELLED = ["label", *_COLUMNS]
+_SUBMISSION = "ImageId,Label"
 _HEADER_BYTES = 1 << 16  # the right header has under 8,000
 _ROWS = 2_000  # parsed at a time, which bounds memory
 
@@ -33,10 +35,26 @@ def read_test(path: Path) -> np.ndarray:
     return _read(path, _COLUMNS)
 
 
+def check_submission(path: Path) -> None:
+    """Refuse (DataError) to write a submission over anything but an earlier one: test.csv itself, train.csv, a folder.
+
+    The content is judged, so that a link or another spelling of the same file's name makes no difference.
+    """
+    if not path.exists():
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(_SUBMISSION)) == _SUBMISSION.encode():
+            return
+    raise DataError(
+        f"{path} exists and is no earlier submission; nothing was written: give another name for the output"
+    )
+
+
 def write_submission(path: Path, digits: np.ndarray) -> None:
     """Write what Kaggle scores: ImageId from 1, and the digit, for each row of test.csv in its order."""
+    check_submission(path)
     rows = (f"{number},{digit}\n" for number, digit in enumerate(digits.tolist(), 1))
-    write_text(path, "ImageId,Label\n" + "".join(rows))
+    write_text(path, _SUBMISSION + "\n" + "".join(rows))
 
 
 def write_idx(directory: Path, pixels: np.ndarray, labels: np.ndarray) -> None:

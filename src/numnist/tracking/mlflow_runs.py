@@ -182,7 +182,9 @@ class Tracker:
             return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` LIKE '%'")), None)
 
     def weights_of(self, run: str) -> Path:
-        """Return the weights file of a run."""
+        """Return the weights file of a trial's run; DataError if there is no such trial, or it left none."""
+        if DIVERGED in self.read_trial(run).tags:
+            raise DataError(f"the run {run} diverged and left no weights; `make ui` shows which runs finished")
         return self.download(f"find the weights of {run}", run_id=run, artifact_path="weights.npz")
 
     def download(self, action: str, **what: str) -> Path:
