@@ -55,13 +55,14 @@ def weights_of(run: str) -> Path:
 def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
     """Print the digit in a picture and the ten probabilities, or why there are none; return whether there were."""
     from numnist.inference import digit_images, prediction
+    from numnist.network import probabilities
 
     try:
         pixels = digit_images.read(path)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return False
-    probability = prediction.probabilities(network, pixels[None])[0]
+    probability = probabilities(network, pixels[None])[0]
     print(f"{path}: {probability.argmax()} ({probability.max():.1%})\n{prediction.chart(probability)}")
     if show:
         print(prediction.blocks(pixels))
@@ -71,10 +72,10 @@ def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
 def answer_kaggle(network: "Parameters", test: Path, submission: Path) -> None:
     """Write the digit of each row of test.csv in the form that Kaggle scores."""
     from numnist.data import kaggle
-    from numnist.inference import prediction
+    from numnist.network import probabilities
 
     kaggle.check_submission(submission)  # before the work, and again when it is written
-    digits = prediction.probabilities(network, kaggle.read_test(test)).argmax(axis=1)
+    digits = probabilities(network, kaggle.read_test(test)).argmax(axis=1)
     kaggle.write_submission(submission, digits)
     print(f"{submission}: {len(digits):,} digits")
 

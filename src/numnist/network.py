@@ -130,6 +130,11 @@ def initialize(settings: Settings, *, rng: np.random.Generator, classes: int = C
     return Parameters(*(limit * _uniform((1, *shape), rng) for limit, shape in zip(limits, shapes(settings, classes))))
 
 
+def influence(p: Parameters) -> Array:
+    """Return how much one network's output can hang on each hidden unit, (h,): its largest outgoing weight."""
+    return np.abs(p.W2[0]).max(axis=0)
+
+
 def is_network(p: Parameters) -> bool:
     """Whether arrays have the shapes of one network."""
     return p.W2.ndim == 2 and tuple(array.shape for array in p) == _shapes(p.W2.shape[1], len(p.W2))

@@ -229,4 +229,4 @@ def _yaml(values: Any) -> str:
 
 def values_of(config: DictConfig) -> dict[str, Any]:
     """Return what decides a job's trial, as plain values."""
-    return {name: config[name] for name in (*TRAINING_RANGES, "numerics")} | {"data": dict(config.data)}
+    return {name: config[name] for name in TRAINING_RANGES} | {"data": dict(config.data)}

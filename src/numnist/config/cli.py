@@ -1,8 +1,7 @@
-"""How every command starts and ends: numerics pinned, failures told in a sentence, exit codes as a shell expects."""
+"""How every command starts and ends: failures told in a sentence, exit codes as a shell expects."""
 
 import errno
 import os
-import re
 import select
 import signal
 import sys
@@ -13,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from numnist import numerics
 from numnist.common import files
 from numnist.common.errors import InputError, NumnistError
 from numnist.config import schema
@@ -36,7 +34,6 @@ def run(command: Callable[[], None]) -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        numerics.pin(_requested_numerics())
         described = stage()
         before = inputs(described)
         try:
@@ -93,14 +90,6 @@ def _has_reader() -> bool:
         return True
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return False
-
-
-def _requested_numerics() -> str:
-    """Return the mode given as numerics=... on the command line, else the one in params.yaml."""
-    for argument in sys.argv[1:]:
-        if match := re.fullmatch(r"\+{0,2}numerics=(.*)", argument):
-            return schema.parse_numerics(match[1], "the command line")
-    return params().numerics
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from numnist.common.errors import ConfigError
-from numnist.config.schema import PARAMS, SWEEP_AXES, TRAINING_RANGES, Params, check_axis, check_value, parse_numerics
+from numnist.config.schema import PARAMS, SWEEP_AXES, TRAINING_RANGES, Params, check_axis, check_value
 
 _SOURCE = "the command line"
 _KNOWN = list(dict.fromkeys(["experiment", "executor", "output", "table", *TRAINING_RANGES, *PARAMS]))
@@ -48,8 +48,6 @@ def _check_override(override: Override) -> None:
     for value in values:
         if key in TRAINING_RANGES:
             check_value(key, value, _SOURCE)
-        elif key == "numerics":
-            parse_numerics(value, _SOURCE)
         elif top == "sweep" and rest in SWEEP_AXES:
             check_axis(rest, value, _SOURCE)
 

@@ -67,7 +67,7 @@ DIGITS = tuple("0123456789")  # the names of the classes of a data set that name
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides how one network is trained, except the data, the code and the numerics.
+    """All that decides how one network is trained, except the data and the code.
 
     The defaults are the note's: plain descent over all training images at once, at a constant rate.
     """
@@ -83,6 +83,7 @@ class TrainingConfig:
     schedule: str = field(default="constant", metadata={"allowed": Choice(("constant", "cosine"))})
     recipe: str = field(default="note", metadata={"allowed": Choice(("note", "notebook"))})
     train_on: str = field(default="training", metadata={"allowed": Choice(("training", "all"))})
+    arithmetic: str = field(default="exact", metadata={"allowed": Choice(("exact", "fast"))})
 
     @property
     def name(self) -> str:
@@ -106,6 +107,8 @@ class TrainingConfig:
             yield self.recipe
         if self.train_on != "training":
             yield self.train_on
+        if self.arithmetic != "exact":
+            yield self.arithmetic
 
     @property
     def checkpoint_config(self) -> "TrainingConfig":
@@ -115,13 +118,12 @@ class TrainingConfig:
     @property
     def stack_key(self) -> tuple[Any, ...]:
         """What networks must have in common to be trained as one stack."""
-        return self.hidden_size, self.batch_size, self.train_on
+        return self.hidden_size, self.batch_size, self.train_on, self.arithmetic
 
 
 TRAINING_RANGES: dict[str, Range | Choice] = {item.name: item.metadata["allowed"] for item in fields(TrainingConfig)}
 SWEEP_AXES = ("hidden_size", "learning_rate", "iterations", "seed")
 COMMON = tuple(name for name in TRAINING_RANGES if name not in SWEEP_AXES)  # of all trials of the sweep in params.yaml
-NUMERICS = Choice(("portable", "native"))
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,6 @@ class Params:
     datasets: Mapping[str, Source]
     sweep: Mapping[str, tuple[Any, ...]]
     common: Mapping[str, Any]  # the training values that are no axis
-    numerics: str
 
     @property
     def source(self) -> Source:
@@ -163,7 +164,7 @@ class Params:
         return self.datasets[self.data.name]
 
 
-PARAMS = ("data", "datasets", "sweep", *COMMON, "numerics")  # the keys of params.yaml
+PARAMS = ("data", "datasets", "sweep", *COMMON)  # the keys of params.yaml
 
 
 def parse_training(values: Mapping[str, Any], source: str) -> TrainingConfig:
@@ -174,11 +175,6 @@ def parse_training(values: Mapping[str, Any], source: str) -> TrainingConfig:
 def parse(cls: type, values: Any, source: str, prefix: str) -> Any:
     """Make a dataclass whose fields say what is allowed out of a mapping; `prefix` stands before each key's name."""
     return cls(**_record(cls, values, source, prefix))
-
-
-def parse_numerics(value: Any, source: str) -> str:
-    """Check the numerics mode."""
-    return _value(NUMERICS, value, source, "numerics")
 
 
 def check_value(name: str, value: Any, source: str) -> Any:
@@ -210,7 +206,6 @@ def load_params(path: Path) -> Params:
         datasets=datasets,
         sweep={name: check_axis(name, axes[name], source) for name in SWEEP_AXES},
         common={name: check_value(name, values[name], source) for name in COMMON},
-        numerics=parse_numerics(values["numerics"], source),
     )
 
 

@@ -23,7 +23,6 @@ from numnist.training.results import FINISHED, Result, read_weights
 
 MISTAKES = 20  # pictures of mistakes put aside
 UNITS = 64  # hidden units whose weights are put aside
-_IMAGES = 1_000  # images a forward pass, which bounds its memory
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def evaluate(
         "test": _shares(predictions)
         | {
             "expected_calibration_error": reliability.expected_calibration_error,
-            "mean_confidence": float(predictions.confidence.mean(dtype=np.float64)),
+            "mean_confidence": statistics.mean(predictions.confidence),
         },
         "runner_up": _trial(second.best_trial) | {"validation": _spread(second)} if second else None,
         "reference": _trial(reference.config)
@@ -135,14 +134,9 @@ def read_best_trial(runs: Path, score: ConfigurationScore) -> Parameters:
 
 def predict(parameters: Parameters, split: Split) -> Predictions:
     """Ask one network about every image of a part."""
-    predicted, confidence = [], []
-    for start in range(0, len(split.labels), _IMAGES):
-        X = split.pixels[start : start + _IMAGES].T.astype(np.float32) / 255
-        a = network.forward(parameters, X)
-        predicted.append(a.Z2[0].argmax(axis=0))
-        confidence.append(a.A2[0].max(axis=0))
-    digits = np.concatenate(predicted).astype(np.uint8)
-    return Predictions(digits, np.concatenate(confidence), digits == split.labels)
+    probabilities = network.probabilities(parameters, split.pixels)
+    predicted = probabilities.argmax(axis=1).astype(np.uint8)
+    return Predictions(predicted, probabilities.max(axis=1), predicted == split.labels)
 
 
 def _trial(config: TrainingConfig) -> dict[str, Any]:
@@ -216,6 +210,5 @@ def _pictures(predictions: Predictions, split: Split) -> dict[str, Array]:
 
 def _foremost_units(best: Parameters) -> Array:
     """Return the incoming weights, (units, 784), of the hidden units with the largest outgoing weights."""
-    influence = np.square(best.W2[0], dtype=np.float64).sum(axis=0)
-    foremost: Array = np.argsort(-influence, kind="stable")[:UNITS]
-    return np.take(best.W1[0], foremost, axis=0)
+    foremost: Array = np.argsort(-network.influence(best), kind="stable")[:UNITS]
+    return np.take(best[0][0], foremost, axis=0).astype(np.float32)

@@ -60,6 +60,11 @@ def mcnemar(first: Array, second: Array) -> McNemar:
     return McNemar(int((first & second).sum()), only_first, only_second, int((~first & ~second).sum()), p_value)
 
 
+def mean(values: Array) -> float:
+    """Return the mean, rounded once and then divided: the same on every machine."""
+    return math.fsum(values.tolist()) / len(values)
+
+
 def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
     """Count the images of each label (rows) by predicted class (columns): int64 (classes, classes)."""
     pairs = labels.astype(np.int64) * classes + predicted
@@ -96,7 +101,7 @@ class Reliability:
     def expected_calibration_error(self) -> float:
         """The mean gap between confidence and accuracy, each bin weighted by its images."""
         gaps = np.abs(self.confidence - self.accuracy) * self.count
-        return float(gaps.sum() / self.count.sum())
+        return math.fsum(gaps) / int(self.count.sum())
 
 
 def reliability(confidence: Array, right: Array, bins: int = 10) -> Reliability:

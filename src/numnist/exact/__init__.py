@@ -14,7 +14,7 @@ __all__ = ["Rounded", "Weights", "pixels", "sum_losses", "value"]
 
 
 def pixels(X: Any) -> Rounded:
-    """Return X, with pixels in [0, 1], of an array (784, m) of whole numbers from 0 to 255 or what multiplies like it."""
+    """Return X of whole numbers from 0 to 255: an array (784, m), or what multiplies like one."""
     return Rounded(X, 1.0, PIXEL_BITS, scale=255.0)
 
 

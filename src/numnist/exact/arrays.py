@@ -194,7 +194,8 @@ class Rounded:
     def _in_pieces(self, other: "Rounded") -> tuple[Array, Array]:
         """Return the products of pieces of these numbers with the other's as whole numbers, and their units."""
         (n, r, m), count, most = self.array.shape, -(-self.bits // PIECE_BITS), 2.0**self.bits * self.unit
-        total, chunk = 0, 1 << (FLOAT_BITS - PIECE_BITS - other.bits)
+        total: Any = 0
+        chunk = 1 << (FLOAT_BITS - PIECE_BITS - other.bits)
         shares = 2.0 ** (-PIECE_BITS * np.arange(1, count + 1)).reshape(count, 1, 1)
         units = most * shares * np.reshape(other.unit, (-1, 1, 1, np.size(other.unit) // n or 1))
         for images in (np.s_[..., first : first + chunk] for first in range(0, m, chunk)):
@@ -222,7 +223,7 @@ class Sum:
 
 
 def _transposed(unit: Unit) -> Unit:
-    return unit.mT if np.ndim(unit) else unit
+    return unit.mT if isinstance(unit, np.ndarray) else unit
 
 
 def _cut(x: Array, bound: Unit, bits: int, count: int) -> list[Array]:

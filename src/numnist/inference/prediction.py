@@ -2,19 +2,10 @@
 
 import numpy as np
 
-from numnist import network
-from numnist.network import CLASSES, PIXELS, Parameters
+from numnist.network import PIXELS
 
-_BATCH = 5_000  # images: bounds the memory of the activations
 _BAR = 40  # characters for a probability of 1
 _SHADES = " ░▒▓█"
-
-
-def probabilities(p: Parameters, pixels: np.ndarray) -> np.ndarray:
-    """Compute one network's class probabilities, float32 (m, 10), of images uint8 (m, 784)."""
-    batches = (pixels[first : first + _BATCH] for first in range(0, len(pixels), _BATCH))
-    columns = [network.forward(p, batch.T.astype(np.float32) / 255).A2[0] for batch in batches]
-    return np.concatenate([np.empty((CLASSES, 0), np.float32), *columns], axis=1).T
 
 
 def chart(probability: np.ndarray) -> str:

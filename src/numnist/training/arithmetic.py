@@ -1,4 +1,4 @@
-"""The two arithmetics: exact, with the same bits on every machine, and fast, float32 as this machine does it fastest."""
+"""The two arithmetics: exact, the same bits on every machine, and fast, float32 as this machine does it fastest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,6 @@ def _sum(losses: Array, images: int) -> Array:
     return losses.sum(axis=-1, dtype=np.float64)
 
 
-ARITHMETICS = {
-    "exact": Arithmetic("float64", 1.0, exact.Weights, exact.pixels, exact.value, exact.sum_losses),
-    "fast": Arithmetic("float32", 255.0, _unchanged, _unchanged, _unchanged, _sum),
-}
+EXACT = Arithmetic("float64", 1.0, exact.Weights, exact.pixels, exact.value, exact.sum_losses)
+FAST = Arithmetic("float32", 255.0, _unchanged, _unchanged, _unchanged, _sum)
+ARITHMETICS = {"exact": EXACT, "fast": FAST}

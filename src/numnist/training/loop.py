@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numnist import network
-from numnist.network import Array, Numbers, Parameters
+from numnist.network import Array, Parameters
 from numnist.training import blank_pixels, minibatches, optimizer
-from numnist.training.arithmetic import ARITHMETICS, Arithmetic
+from numnist.training.arithmetic import EXACT, Arithmetic
 from numnist.training.blank_pixels import Shard
 from numnist.training.minibatches import joined
 from numnist.training.threads import Threads
@@ -63,11 +63,12 @@ class Images:
         return m / (m + _count(self.validation))
 
 
-def lay_out(train: "Split", validation: "Split", arithmetic: str = "exact", classes: int = network.CLASSES) -> Images:
-    """Cut the images of both splits into shards, for one of the ARITHMETICS."""
-    chosen = ARITHMETICS[arithmetic]
-    shards = [blank_pixels.layout(split, chosen, classes) for split in (train, validation)]
-    return Images(*shards, train, chosen, classes)
+def lay_out(
+    train: "Split", validation: "Split", arithmetic: Arithmetic = EXACT, classes: int = network.CLASSES
+) -> Images:
+    """Cut the images of both splits into shards."""
+    shards, others = (blank_pixels.layout(split, arithmetic, classes) for split in (train, validation))
+    return Images(shards, others, train, arithmetic, classes)
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,7 @@ class TrainingTask:
         return self.start.iteration if self.start else 0
 
 
-def first_weights(
-    config: "TrainingConfig", dtype: str = "float64", classes: int = network.CLASSES
-) -> Parameters:
+def first_weights(config: "TrainingConfig", dtype: str = "float64", classes: int = network.CLASSES) -> Parameters:
     """Draw a network's first weights from the stream that its seed sets aside for them."""
     stream = np.random.SeedSequence(config.seed).spawn(1)[0]
     drawn = network.initialize(config, rng=np.random.Generator(np.random.PCG64(stream)), classes=classes)
@@ -118,10 +117,8 @@ class Stack:
         ]
 
     def selected(self, networks: list[int]) -> "Stack":
-        """Copy some of the networks."""
-        parameters, velocity = (
-            p and Parameters(*(array[networks] for array in p)) for p in (self.parameters, self.velocity)
-        )
+        """Return some of the networks; all are not copied."""
+        parameters, velocity = selected(self.parameters, networks), self.velocity and selected(self.velocity, networks)
         configs, curves = [self.configs[i] for i in networks], [self.curves[i] for i in networks]
         return Stack(configs, parameters, velocity, self.iteration, curves)
 
@@ -159,8 +156,8 @@ def _full_batch(stack: Stack, images: Images, pool: Threads) -> Iterator[Stack]:
         going_on = stack.unfinished()
         if not going_on or train.gradient is None:
             return
-        stack = stack.selected(going_on)
-        d = Parameters(*(images.arithmetic.value(total)[going_on] for total in train.gradient))
+        d = Parameters(*(images.arithmetic.value(total) for total in train.gradient))
+        stack, d = stack.selected(going_on), selected(d, going_on)
         d = optimizer.apply_notebook_bugs(d, stack.configs, images.share)
         [size] = optimizer.step_sizes(stack.configs, stack.iteration, 1, d[0].dtype)
         p, v = optimizer.step(stack.parameters, d, stack.velocity, size)
@@ -215,8 +212,9 @@ def _pass(p: Parameters, images: Images, pool: Threads, *, differentiate: bool =
 
     def work(piece: tuple[_Total, Shard]) -> tuple[_Total, tuple[Array, Array, Parameters | None]]:
         total, shard = piece
-        m = _count(total.shards) 
-        return total, _over_shard(weights, shard, m, images.arithmetic, differentiate=total.differentiate)
+        return total, _over_shard(
+            weights, shard, _count(total.shards), images.arithmetic, differentiate=total.differentiate
+        )
 
     pieces = [(total, shard) for total in (train, validation) for shard in total.shards]
     pool.share_out(pieces, work, lambda done: done[0].add(*done[1]))
@@ -244,6 +242,11 @@ def _start(tasks: Sequence[TrainingTask], images: Images) -> Stack:
         kept = [task.start.velocity if task.start else None for task in tasks]
         velocity = joined([v or Parameters(*map(np.zeros_like, start)) for v, start in zip(kept, starts)])
     return Stack(configs, joined(starts), velocity, tasks[0].iteration, curves)
+
+
+def selected(p: Parameters, networks: list[int]) -> Parameters:
+    """Copy some networks out of a stack; all of them are not copied."""
+    return p if len(networks) == len(p[0]) else Parameters(*(array[networks] for array in p))
 
 
 def _copied(p: Parameters, i: int) -> Parameters:

@@ -12,12 +12,9 @@ import numpy as np
 from numnist import network
 from numnist.network import Array, Parameters
 from numnist.training import optimizer
-from numnist.training.arithmetic import Arithmetic
 from numnist.training.threads import Threads
 
 if TYPE_CHECKING:
-    from numnist.config.schema import TrainingConfig
-    from numnist.data.dataset import Split
     from numnist.training.loop import Images, Stack
 
 UNITS = 256  # hidden units that one thread trains together

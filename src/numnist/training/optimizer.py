@@ -29,9 +29,7 @@ class StepSize:
     weight_decay: Array
 
 
-def step_sizes(
-    configs: Sequence["TrainingConfig"], iteration: int, steps: int, dtype: np.dtype
-) -> Iterator[StepSize]:
+def step_sizes(configs: Sequence["TrainingConfig"], iteration: int, steps: int, dtype: np.dtype) -> Iterator[StepSize]:
     """Yield those of the steps of the iteration that follows `iteration` others, each of as many steps."""
 
     def column(values: Iterator[float]) -> Array:
