@@ -88,7 +88,7 @@ def measure(a: Activations, labels: Array) -> tuple[Numbers, Array]:
     The cross-entropy, -log A2 of the label, is log(sum_exp) + max_logit - Z2 of the label.
     """
     n, classes, m = a.Z2.shape
-    logit = a.Z2.reshape(n, classes * m).take(labels * m + np.arange(m), axis=1)
+    logit = a.Z2.reshape(n, classes * m).take(labels.astype(np.intp) * m + np.arange(m), axis=1)
     max_logit = a.max_logit.reshape(n, m)
     return np.log(a.sum_exp.reshape(n, m)) + max_logit - logit, logit == max_logit
 

@@ -29,7 +29,7 @@ TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("learning_rate=inf", "learning_rate is inf"),
         ("seed=", "seed is ''"),
         ("initialization=xavier", "one of he, uniform"),
-        ("numerics=fast", "one of portable, native"),
+        ("arithmetic=slow", "one of exact, fast"),
         ("hiden_size=10", "unknown key hiden_size"),
         ("+momentum_=0.9", "unknown key momentum_"),
         ("~hidden_size=10", "takes away"),
@@ -55,7 +55,7 @@ def test_what_is_allowed_passes(argument: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("numerics: portable", "numerics: fast", "numerics is 'fast'; allowed: one of portable, native"),
+        ("arithmetic: exact", "arithmetic: slow", "arithmetic is 'slow'; allowed: one of exact, fast"),
         ("  name: mnist  ", "  name: mnits  ", "data.name is 'mnits'; allowed: one of mnist, mnist-5k"),
         ("[0.3, 1.0, 2.0]", "[1e-3]", "sweep.learning_rate is '1e-3'; allowed: a number above 0"),
         ("[0.3, 1.0, 2.0]", "[]", "sweep.learning_rate is []; allowed: a list of at least one value"),
@@ -63,15 +63,15 @@ def test_what_is_allowed_passes(argument: str) -> None:
         ("[10, 32, 64]", "10", "a list"),
         ("[10, 32, 64]", "[1000000000]", "sweep.hidden_size is 1000000000; allowed: a whole number from 1 to 10,000"),
         ("[0.3, 1.0, 2.0]", "[.nan]", "sweep.learning_rate is nan; allowed: a number above 0"),
-        ("numerics: portable", "numerics: portable\nnumerics: native", "the key numerics is given twice"),
-        ("numerics: portable", "", "the key numerics is missing"),
-        ("numerics: portable", "numerics: portable\nspeed: 3", "unknown key speed"),
+        ("arithmetic: exact", "arithmetic: exact\narithmetic: fast", "the key arithmetic is given twice"),
+        ("arithmetic: exact", "", "the key arithmetic is missing"),
+        ("arithmetic: exact", "arithmetic: exact\nspeed: 3", "unknown key speed"),
         ("split_seed: 0", "split_seed: -1", "data.split_seed is -1"),
         ("split_seed: 0", "split_seed: yes", "data.split_seed is True"),
         ("    mirrors: []  ", "    mirrors: [http://example.org/]  ", "a list of https URLs and directories"),
         ("    table: kaggle/train.csv", "    table: 3", "datasets.kaggle.table is 3; allowed: a text"),
         ("    table: kaggle/train.csv", "    table: a.csv\n    mirrors: []", "unknown key datasets.kaggle.mirrors"),
-        ("numerics: portable", "numerics: [", "not readable YAML"),
+        ("arithmetic: exact", "arithmetic: [", "not readable YAML"),
     ],
 )
 def test_params_yaml_is_checked_as_a_whole(tmp_path: Path, before: str, after: str, said: str) -> None:

@@ -12,7 +12,6 @@ import psutil
 import pytest
 from limits import no_file_larger_than
 
-from numnist import numerics
 from numnist.common import files
 from numnist.common.errors import StorageError
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
@@ -35,7 +34,7 @@ def train(configs: list[TrainingConfig], directory: Path) -> dict[TrainingConfig
 def write(found: dict[TrainingConfig, Result], directory: Path) -> Path:
     """Write what the stage `train` writes, and return the table."""
     for config, result in found.items():
-        results.write_run(directory / "runs" / config.name, result, IDENTITY, numerics.fingerprint())
+        results.write_run(directory / "runs" / config.name, result, IDENTITY)
     results.write_table(directory / "sweep.csv", directory / "runs")
     return directory / "sweep.csv"
 

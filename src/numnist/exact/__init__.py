@@ -9,12 +9,17 @@ import numpy as np
 
 from numnist.exact.arrays import Real, Rounded, Sum, Weights, round_to
 from numnist.exact.budget import FLOAT_BITS, LARGEST_LOSS_BITS, PIXEL_BITS
+from numnist.exact.selfcheck import check_blas
 
 __all__ = ["Rounded", "Weights", "pixels", "sum_losses", "value"]
 
 
 def pixels(X: Any) -> Rounded:
-    """Return X of whole numbers from 0 to 255: an array (784, m), or what multiplies like one."""
+    """Return X of whole numbers from 0 to 255: an array (784, m), or what multiplies like one.
+
+    All exact numbers begin with it, so here is the place to see that this machine's products are exact.
+    """
+    check_blas()
     return Rounded(X, 1.0, PIXEL_BITS, scale=255.0)
 
 

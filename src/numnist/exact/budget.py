@@ -56,6 +56,5 @@ def power_above(bound: np.ndarray | float) -> np.ndarray:
     So a network whose weights grow without bound gets NaN for its loss, which says that it diverges.
     """
     mantissa, exponent = np.frexp(bound)
-    exponent = exponent - (mantissa == 0.5)
-    power = np.ldexp(1.0, np.maximum(exponent, -_LARGEST))
-    return np.where(exponent > _LARGEST, np.nan, power)
+    power = np.ldexp(1.0, np.maximum(exponent - (mantissa == 0.5), -_LARGEST))
+    return np.where(np.less_equal(bound, 2.0**_LARGEST), power, np.nan)

@@ -154,6 +154,6 @@ def _pixel_cost(masks: Array, ink: Array) -> Array:
 def _shard(split: "Split", images: Array, arithmetic: Arithmetic, classes: int) -> Shard:
     which = np.flatnonzero(split.pixels[images].any(axis=0))
     X = arithmetic.columns(split.pixels[np.ix_(images, which)])
-    labels = split.labels[images].astype(np.intp)
+    labels = split.labels[images]
     Y = network.one_hot(labels, classes, arithmetic.dtype)
     return Shard(arithmetic.pixels(InkedPixels(which, X)), Y, labels)
