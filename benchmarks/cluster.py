@@ -22,7 +22,7 @@ numerics.pin("portable")  # before NumPy
 import numpy as np  # noqa: E402
 
 from benchmarks import images  # noqa: E402
-from numnist.config import schema  # noqa: E402
+from numnist.config import reader  # noqa: E402
 from numnist.config.schema import TrainingConfig  # noqa: E402
 from numnist.data.dataset import Dataset, Split  # noqa: E402
 from numnist.training import executors, scheduling, stacks  # noqa: E402
@@ -96,7 +96,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 def _trial(hidden_size: int, rate: float, iterations: int, seed: int) -> TrainingConfig:
     values = {"hidden_size": hidden_size, "learning_rate": rate, "iterations": iterations, "seed": seed}
-    return schema.parse_training(values | {"initialization": "he"}, "the benchmark")
+    return reader.check(TrainingConfig, values | {"initialization": "he"}, "the benchmark")
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -120,7 +120,7 @@ def _part_of(arrays: tuple[np.ndarray, np.ndarray], training: int) -> Dataset:
 def _data(scratch: Path, quick: bool) -> Dataset:
     if quick:
         return _part_of(_synthetic(), 4_600)
-    print("images:", images.write_images(scratch / "images.npz", ROOT, schema.load_params(ROOT / "params.yaml")))
+    print("images:", images.write_images(scratch / "images.npz", ROOT, reader.load_params(ROOT / "params.yaml")))
     with np.load(scratch / "images.npz") as archive:
         return _part_of((archive["pixels"], archive["labels"]), 55_000)
 

@@ -84,12 +84,13 @@ def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
 
 def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
     """Measure the training of a whole sweep as the train stage does it, layout, curves and store included."""
-    from numnist.config import schema
+    from numnist.config import reader
+    from numnist.config.schema import TrainingConfig
     from numnist.data import dataset
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [schema.parse_training(trial, "the benchmark") for trial in trials]
+    configs = [reader.check(TrainingConfig, trial, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     begun = time.perf_counter()
     done = [
@@ -105,13 +106,14 @@ def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, f
 
 def track(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
     """Measure what it costs to track one of the trials that `sweep_whole` trained."""
-    from numnist.config import schema
+    from numnist.config import reader
+    from numnist.config.schema import TrainingConfig
     from numnist.data import dataset
     from numnist.tracking import mlflow_runs
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [schema.parse_training(trial, "the benchmark") for trial in trials]
+    configs = [reader.check(TrainingConfig, trial, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
     tracker = mlflow_runs.connect(ROOT)

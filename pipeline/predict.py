@@ -52,30 +52,30 @@ def weights_of(run: str) -> Path:
     return registry.weights_of(mlflow_runs.connect(ROOT), run)
 
 
-def read_picture(network: "Parameters", path: Path, *, show: bool) -> bool:
+def read_picture(weights: "Parameters", path: Path, *, show: bool) -> bool:
     """Print the digit in a picture and the ten probabilities, or why there are none; return whether there were."""
+    from numnist import network
     from numnist.inference import digit_images, prediction
-    from numnist.network import probabilities
 
     try:
         pixels = digit_images.read(path)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return False
-    probability = probabilities(network, pixels[None])[0]
+    probability = network.probabilities(weights, pixels[None])[0]
     print(f"{path}: {probability.argmax()} ({probability.max():.1%})\n{prediction.chart(probability)}")
     if show:
         print(prediction.blocks(pixels))
     return True
 
 
-def answer_kaggle(network: "Parameters", test: Path, submission: Path) -> None:
+def answer_kaggle(weights: "Parameters", test: Path, submission: Path) -> None:
     """Write the digit of each row of test.csv in the form that Kaggle scores."""
+    from numnist import network
     from numnist.data import kaggle
-    from numnist.network import probabilities
 
     kaggle.check_submission(submission)  # before the work, and again when it is written
-    digits = probabilities(network, kaggle.read_test(test)).argmax(axis=1)
+    digits = network.probabilities(weights, kaggle.read_test(test)).argmax(axis=1)
     kaggle.write_submission(submission, digits)
     print(f"{submission}: {len(digits):,} digits")
 

@@ -143,3 +143,23 @@ def test_a_hit_is_the_label_with_the_highest_score() -> None:
     scores = np.zeros((10, 3))
     scores[4, 0] = scores[5, 1] = scores[6, 2] = 1
     np.testing.assert_array_equal(network.measure(with_scores(scores), np.array([4, 5, 0]))[1], [[True, True, False]])
+
+
+def test_probabilities_of_pixels_are_the_softmax_of_the_logits() -> None:
+    W1, W2 = np.zeros((1, 1, PIXELS), np.float32), np.zeros((1, CLASSES, 1), np.float32)
+    W1[0, 0, 406] = W2[0, 7, 0] = 1
+    zero = np.zeros((1, 1, 1), np.float32), np.zeros((1, CLASSES, 1), np.float32)
+    pixels = np.zeros((2, PIXELS), np.uint8)
+    pixels[1, 406] = 255  # the logit of 7 is 1, and the others are 0
+    found = network.probabilities(Parameters(W1, zero[0], W2, zero[1]), pixels)
+    np.testing.assert_allclose(found[0], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(found[1, 7], np.e / (np.e + 9), rtol=1e-6)
+
+
+def test_images_are_taken_in_batches_without_a_seam() -> None:
+    shapes = (1, 3, PIXELS), (1, 3, 1), (1, CLASSES, 3), (1, CLASSES, 1)
+    p = Parameters(*(rng(3).normal(0, 0.1, shape).astype("f") for shape in shapes))
+    pixels = rng(4).integers(0, 256, (7, PIXELS), dtype=np.uint8)
+    one_by_one = [network.probabilities(p, image[None])[0] for image in pixels]
+    np.testing.assert_allclose(network.probabilities(p, pixels, batch=3), one_by_one, rtol=1e-5)
+    assert network.probabilities(p, pixels[:0]).shape == (0, CLASSES)

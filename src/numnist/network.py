@@ -130,9 +130,11 @@ def initialize(settings: Settings, *, rng: np.random.Generator, classes: int = C
     return Parameters(*(limit * _uniform((1, *shape), rng) for limit, shape in zip(limits, shapes(settings, classes))))
 
 
-def influence(p: Parameters) -> Array:
-    """Return how much one network's output can hang on each hidden unit, (h,): its largest outgoing weight."""
-    return np.abs(p.W2[0]).max(axis=0)
+def foremost_weights(p: Parameters, count: int) -> Array:
+    """Return what one network's hidden units weigh pixels by, (units, 784): `count`, largest outgoing weights first."""
+    influence = np.abs(p.W2[0]).max(axis=0)
+    foremost: Array = p.W1[0][np.argsort(-influence, kind="stable")[:count]]
+    return foremost
 
 
 def is_network(p: Parameters) -> bool:

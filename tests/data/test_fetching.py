@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from numnist.common.errors import ConfigError, FetchError
-from numnist.config.schema import DataConfig, Source, load_params
+from numnist.config.reader import load_params
+from numnist.config.schema import DataConfig, Source
 from numnist.data import dataset, fetching, idx
 from pipeline import ROOT
 

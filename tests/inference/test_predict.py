@@ -11,8 +11,6 @@ from numnist.common import files
 from numnist.common.errors import DataError, TrackingError
 from numnist.config import cli
 from numnist.inference import digit_images, prediction
-from numnist.network import Parameters
-from numnist.training import results
 from pipeline import predict
 
 
@@ -46,25 +44,6 @@ def picture(path):
     ImageDraw.Draw(bar).rectangle((25, 15, 35, 65), fill=0)
     bar.save(path)
     return path
-
-
-def test_the_probabilities_are_softmax_of_the_scores(weights):
-    pixels = np.zeros((2, 784), np.uint8)
-    pixels[1, 406] = 255
-    found = prediction.probabilities(results.read_weights(weights), pixels)
-    np.testing.assert_allclose(found[0], 0.1, rtol=1e-6)
-    np.testing.assert_allclose(found[1, 7], np.e / (np.e + 9), rtol=1e-6)
-
-
-def test_images_are_taken_in_batches_without_a_seam(monkeypatch):
-    rng = np.random.default_rng(0)
-    network = Parameters(
-        *(rng.normal(0, 0.1, shape).astype("f") for shape in ((1, 3, 784), (1, 3, 1), (1, 10, 3), (1, 10, 1)))
-    )
-    pixels = rng.integers(0, 256, (7, 784), dtype=np.uint8)
-    one_by_one = [prediction.probabilities(network, image[None])[0] for image in pixels]
-    monkeypatch.setattr(prediction, "_BATCH", 3)
-    np.testing.assert_allclose(prediction.probabilities(network, pixels), one_by_one, rtol=1e-5)
 
 
 def test_a_chart_has_a_line_a_digit_with_bars_in_proportion():

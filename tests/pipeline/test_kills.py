@@ -7,7 +7,7 @@ from pathlib import Path
 import checkout
 import pytest
 
-from numnist.config.schema import TRAINING_RANGES
+from numnist.config.schema import TRAINING_KEYS
 from numnist.tracking import mlflow_runs
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def test_every_trial_is_tracked_once_in_each_sweep_and_no_run_is_left_open(kille
         assert Counter(run.info.run_name for run in children) == Counter({run.info.run_name: 1 for run in children})
         assert len(children) == TRIALS
         for run in children:
-            assert set(run.data.params) == set(TRAINING_RANGES)
+            assert set(run.data.params) == set(TRAINING_KEYS)
             curve = tracker.client.get_metric_history(run.info.run_id, "train_loss")
             assert sorted(point.step for point in curve) == mlflow_runs._steps(int(run.data.params["iterations"]) + 1)
             stored = {artifact.path for artifact in tracker.client.list_artifacts(run.info.run_id)}

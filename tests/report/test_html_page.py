@@ -14,7 +14,7 @@ from PIL import Image
 from numnist import network
 from numnist.common import files
 from numnist.common.errors import DataError
-from numnist.config import schema
+from numnist.config import reader
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
 from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import evaluate
@@ -89,8 +89,8 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
         State(network.initialize(10, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)),
     )
     data = Dataset(name, "5eed" * 16, split, split)
-    table, grid = results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes))
-    found = evaluate.evaluate(table, grid, root / "runs", data, note, lambda: digits(60))
+    sweep = evaluate.Sweep(results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes)), root / "runs")
+    found = evaluate.evaluate(sweep, data, note, lambda: digits(60))
     evaluate.write(found, root / "reports")
     identity = {"name": name, "digest": "5eed" * 16}
     files.write_json(root / "docs" / "published.json", {"dataset": identity, "rows": [PUBLISHED]})
@@ -106,7 +106,7 @@ def digits(count):
 
 
 def rendered(root):
-    return html_page.render(html_page.read(root, schema.load_params(ROOT / "params.yaml")))
+    return html_page.render(html_page.read(root, reader.load_params(ROOT / "params.yaml")))
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
 
 
 def test_the_heat_maps_make_a_page_of_their_own(root):
-    text = html_page.heat_maps(html_page.read(root, schema.load_params(ROOT / "params.yaml")))
+    text = html_page.heat_maps(html_page.read(root, reader.load_params(ROOT / "params.yaml")))
     assert text.count("<svg") == 2 and "10 iterations" in text and "20 iterations" in text
     assert "--ramp-low" in text and "http" not in text
 

@@ -85,7 +85,7 @@ def test_parameters_are_read_as_they_were_logged(recorded: TrackedRun) -> None:
 
 
 def test_parameters_that_are_missing_or_not_allowed_are_errors(recorded: TrackedRun) -> None:
-    with pytest.raises(DataError, match="has no complete parameters"):
+    with pytest.raises(DataError, match="has no parameter hidden_size; replay another"):
         config_of(replace(recorded, params={}))
-    with pytest.raises(ConfigError, match="the run id: hidden_size is 0"):
+    with pytest.raises(ConfigError, match="the run id: hidden_size is '0'; allowed"):
         config_of(replace(recorded, params={**PARAMS, "hidden_size": "0"}))

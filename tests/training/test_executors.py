@@ -135,7 +135,7 @@ SLURM = {"name": "slurm", "cluster": "local", "workers": 1, "threads": 1, "minut
         (DASK | {"address": "host:8786"}, "executor.address is 'host:8786'; allowed: tcp://host:port"),
         (DASK | {"workers": 0}, "executor.workers is 0; allowed: a whole number from 1"),
         (DASK | {"color": "red"}, "unknown key executor.color"),
-        (SLURM | {"cluster": "pbs"}, "executor.cluster is 'pbs'; allowed: one of slurm, local"),
+        (SLURM | {"cluster": "pbs"}, "executor.cluster is 'pbs'; allowed: 'slurm' or 'local'"),
         (SLURM | {"parameters": 3}, "executor.parameters is 3; allowed: a mapping"),
         ({"name": "processes", "workers": 1}, "the key executor.threads is missing"),
     ],

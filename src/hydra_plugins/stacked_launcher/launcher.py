@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf._utils import get_omega_conf_dumper
 
 from numnist.common.errors import NumnistError
-from numnist.config.schema import TRAINING_RANGES, TrainingConfig
+from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 
 log = logging.getLogger(__name__)
 
@@ -229,4 +229,4 @@ def _yaml(values: Any) -> str:
 
 def values_of(config: DictConfig) -> dict[str, Any]:
     """Return what decides a job's trial, as plain values."""
-    return {name: config[name] for name in TRAINING_RANGES} | {"data": dict(config.data)}
+    return {name: config[name] for name in TRAINING_KEYS} | {"data": dict(config.data)}

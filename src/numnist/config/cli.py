@@ -14,7 +14,7 @@ import yaml
 
 from numnist.common import files
 from numnist.common.errors import InputError, NumnistError
-from numnist.config import schema
+from numnist.config import reader
 from numnist.config.schema import Params
 
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
@@ -24,7 +24,7 @@ _NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errn
 
 def params() -> Params:
     """Read and check this checkout's params.yaml."""
-    return schema.load_params(ROOT / "params.yaml")
+    return reader.load_params(ROOT / "params.yaml")
 
 
 def run(command: Callable[[], None]) -> None:
@@ -66,7 +66,7 @@ def stage() -> dict[str, Any]:
 
 def inputs(stage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the digest of every file or directory that a stage depends on, and the values of its parameters."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) if stage else {}
+    values = reader.read_yaml(ROOT / "params.yaml") if stage else {}
     parameters = {name.partition(".")[0] for name in stage.get("params", [])}
     return {name: files.digest(ROOT / name) for name in stage.get("deps", [])} | {
         f"{name} (params.yaml)": values.get(name) for name in parameters

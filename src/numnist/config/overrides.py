@@ -9,10 +9,13 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from numnist.common.errors import ConfigError
-from numnist.config.schema import PARAMS, SWEEP_AXES, TRAINING_RANGES, Params, check_axis, check_value
+from numnist.config import reader
+from numnist.config.schema import TRAINING_KEYS, Params, Sweep, TrainingConfig
 
 _SOURCE = "the command line"
-_KNOWN = list(dict.fromkeys(["experiment", "executor", "output", "table", *TRAINING_RANGES, *PARAMS]))
+_KNOWN = list(
+    dict.fromkeys(["experiment", "executor", "output", "table", *TRAINING_KEYS, *Params.__dataclass_fields__])
+)
 
 
 def check(arguments: Sequence[str], params: Params) -> None:
@@ -46,10 +49,10 @@ def _check_override(override: Override) -> None:
     if repeated := [value for i, value in enumerate(values) if value in values[:i]]:
         raise ConfigError(f"{_SOURCE}: {key} is {repeated[0]!r} twice (in {override.input_line}); allowed: no repeats")
     for value in values:
-        if key in TRAINING_RANGES:
-            check_value(key, value, _SOURCE)
-        elif top == "sweep" and rest in SWEEP_AXES:
-            check_axis(rest, value, _SOURCE)
+        if key in TRAINING_KEYS:
+            reader.check_key(TrainingConfig, key, value, _SOURCE)
+        elif top == "sweep" and rest in Sweep.__dataclass_fields__:
+            reader.check_key(Sweep, rest, value, _SOURCE)
 
 
 def _values(override: Override) -> list[Any]:

@@ -1,7 +1,8 @@
 """What the counts of a test do and do not say: intervals, paired tests, calibration, figures per class.
 
 Right and wrong predictions are boolean arrays (m,), one entry an image. Everything here is exact or a closed formula:
-the same input gives the same figures on every machine.
+the same input gives the same figures on every machine. SciPy has Wilson's interval and McNemar's test, too, but the
+last digits differ between its versions; the tests hold ours to them.
 """
 
 import math
@@ -25,6 +26,15 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def learned_nothing(accuracy: float, labels: Array) -> bool:
+    """Whether an accuracy on labelled images is no better than chance: than to name the most frequent class each time.
+
+    It is better if the whole 95% interval lies above that class's share.
+    """
+    n, most_frequent = len(labels), int(np.bincount(labels).max())
+    return wilson_interval(round(accuracy * n), n)[0] <= most_frequent / n
 
 
 @dataclass(frozen=True)
@@ -58,11 +68,6 @@ def mcnemar(first: Array, second: Array) -> McNemar:
         tail += coefficient
     p_value = min(1.0, 2 * tail / 2**n)
     return McNemar(int((first & second).sum()), only_first, only_second, int((~first & ~second).sum()), p_value)
-
-
-def mean(values: Array) -> float:
-    """Return the mean, rounded once and then divided: the same on every machine."""
-    return math.fsum(values.tolist()) / len(values)
 
 
 def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:

@@ -1,4 +1,4 @@
-"""What a trained network says about images, and how that is put into words and block characters."""
+"""How what a trained network says about an image is put into words and block characters."""
 
 import numpy as np
 

@@ -13,20 +13,24 @@ import numpy as np
 import pandas as pd
 
 from numnist.common import files
-from numnist.config.schema import TRAINING_RANGES, Params
+from numnist.config.schema import TRAINING_KEYS, Params
 from numnist.report import charts, png, svg
 from numnist.training.results import FINISHED, read_table
 
 Array = np.ndarray
-TABLES = ("leaderboard", "missing", "per_class", "confusion", "calibration")
-_PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {"W1": ("float32", (None, 784))} | {
+TABLES = ("leaderboard", "missing", "importance", "per_class", "confusion", "calibration")
+_PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    "units": ("float32", (None, 784)),
+    "samples_pixels": ("uint8", (None, 784)),
+    "samples_labels": ("uint8", (None,)),
+} | {
     f"{kind}_{name}": (dtype, shape)
     for kind in ("mistakes", "correct")
     for name, dtype, shape in (
         ("pixels", "uint8", (None, 784)),
         ("labels", "uint8", (None,)),
         ("predicted", "uint8", (None,)),
-        ("confidence", "float32", (None,)),
+        ("confidence", "float64", (None,)),
         ("indices", "int64", (None,)),
     )
 }
@@ -82,7 +86,7 @@ def render(material: Material) -> str:
     metrics, tables, sweep = material.metrics, material.tables, material.sweep
     name, axes = metrics["dataset"]["name"], charts.axes(sweep)
     curves = charts.longest(sweep, material.curves)
-    weights = material.pictures["W1"]
+    weights = material.pictures["units"]
     reach = weight_reach(weights)
     return _environment().get_template("report.html.j2").render(
         heading=_HEADINGS.get(name, name),
@@ -103,7 +107,7 @@ def render(material: Material) -> str:
         error_curves=charts.error_curves(curves),
         loss_curves=charts.loss_curves(curves),
         intervals=charts.test_intervals(metrics),
-        confusion=charts.confusion(tables["confusion"].drop(columns="label").to_numpy()),
+        confusion=charts.confusion(tables["confusion"].drop(columns="class").to_numpy()),
         calibration=charts.calibration(tables["calibration"]),
         mistakes=_digits(material.pictures, "mistakes"),
         correct=_digits(material.pictures, "correct"),
@@ -146,13 +150,14 @@ def _environment() -> jinja2.Environment:
         "count": "{:,}".format,
         "number": "{:g}".format,
         "probability": probability,
+        "combined": lambda trial, more: {**trial, **more},
     }
     return environment
 
 
 def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict[Any, Any]]:
     """Add the mean training accuracy and validation loss of the seeds that finished to the leaderboard."""
-    keys = [name for name in TRAINING_RANGES if name != "seed"]
+    keys = [name for name in TRAINING_KEYS if name != "seed"]
     means = sweep[sweep["status"] == FINISHED].groupby(keys)[["train_accuracy", "validation_loss"]].mean().reset_index()
     return _records(leaderboard.astype({"rank": "Int64"}).merge(means, on=keys, how="left"))
 

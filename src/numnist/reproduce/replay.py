@@ -6,7 +6,8 @@ from itertools import chain
 from pathlib import Path
 
 from numnist.common.errors import DataError
-from numnist.config.schema import TRAINING_RANGES, Range, TrainingConfig, parse_training
+from numnist.config import reader
+from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.reproduce import verify
 from numnist.reproduce.verify import SAME, Difference
@@ -45,14 +46,10 @@ def replay(recorded: TrackedRun, artifacts: Path, data: Dataset, here: Mapping[s
 
 def config_of(recorded: TrackedRun) -> TrainingConfig:
     """Read the configuration from a run's parameters."""
-    try:
-        values = {
-            name: allowed.type(recorded.params[name]) if isinstance(allowed, Range) else recorded.params[name]
-            for name, allowed in TRAINING_RANGES.items()
-        }
-    except (KeyError, ValueError) as error:
-        raise DataError(f"the run {recorded.run_id} has no complete parameters ({error}); replay another") from None
-    return parse_training(values, f"the run {recorded.run_id}")
+    if missing := [name for name in TRAINING_KEYS if name not in recorded.params]:
+        raise DataError(f"the run {recorded.run_id} has no parameter {missing[0]}; replay another")
+    values = {name: recorded.params[name] for name in TRAINING_KEYS}
+    return reader.check(TrainingConfig, values, f"the run {recorded.run_id}", texts=True)
 
 
 def _causes(recorded: TrackedRun, data: Dataset, here: Mapping[str, str]) -> Iterator[str]:

@@ -5,106 +5,32 @@ import importlib
 import logging
 import multiprocessing
 import os
-import re
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numnist.common import machine
 from numnist.common.errors import ConfigError, ExecutorError
-from numnist.config import schema
-from numnist.config.schema import Choice, Range
+from numnist.config import reader, schema
+from numnist.config.schema import Dask, Local, Processes, Slurm
 from numnist.data.dataset import Dataset
 from numnist.training import stacks
 from numnist.training.scheduling import WorkerPool
 
-_SOURCE = "the composed configuration"
-_WORKERS, _THREADS = Range(int, 1, 10_000), Range(int, 1, 1_024)
 
-
-class _Address:
-    """Where a Dask scheduler listens."""
-
-    def __str__(self) -> str:
-        return "tcp://host:port, or tls://host:port"
-
-    def check(self, value: Any) -> str:
-        """Return the address, or raise ValueError."""
-        if not re.fullmatch(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}", str(value)):
-            raise ValueError
-        return str(value)
-
-
-class _Parameters:
-    """Any mapping: submitit itself says which keys it does not know."""
-
-    def __str__(self) -> str:
-        return "a mapping of submitit's parameters"
-
-    def check(self, value: Any) -> dict[str, Any]:
-        """Return the mapping, or raise ValueError."""
-        if not isinstance(value, Mapping):
-            raise ValueError
-        return dict(value)
-
-
-@dataclass(frozen=True)
-class Local:
-    """In this process."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Processes:
-    """On this machine."""
-
-    name: str
-    workers: int = field(metadata={"allowed": Range(int, 0, 10_000)})
-    threads: int = field(metadata={"allowed": _THREADS})
-
-
-@dataclass(frozen=True)
-class Dask:
-    """On the workers of a Dask scheduler."""
-
-    name: str
-    address: str = field(metadata={"allowed": _Address()})
-    workers: int = field(metadata={"allowed": _WORKERS})
-    threads: int = field(metadata={"allowed": _THREADS})
-    seconds: int = field(metadata={"allowed": Range(int, 1, 86_400)})
-
-
-@dataclass(frozen=True)
-class Slurm:
-    """In jobs of Slurm's."""
-
-    name: str
-    cluster: str = field(metadata={"allowed": Choice(("slurm", "local"))})
-    workers: int = field(metadata={"allowed": _WORKERS})
-    threads: int = field(metadata={"allowed": _THREADS})
-    minutes: int = field(metadata={"allowed": Range(int, 1, 100_000)})
-    folder: str
-    parameters: Mapping[str, Any] = field(metadata={"allowed": _Parameters()})
-
-
-Settings = Local | Processes | Dask | Slurm
-_SETTINGS: dict[Any, type] = {"local": Local, "processes": Processes, "dask": Dask, "slurm": Slurm}
-
-
-def parse(values: Mapping[str, Any]) -> Settings:
+def parse(values: Mapping[str, Any]) -> schema.Executor:
     """Check the values of the group `executor`."""
-    if (name := values.get("name")) not in _SETTINGS:
-        raise ConfigError(f"{_SOURCE}: executor.name is {name!r}; allowed: one of {', '.join(_SETTINGS)}")
-    return schema.parse(_SETTINGS[name], values, _SOURCE, "executor.")
+    source, name = "the composed configuration", values.get("name")
+    if name not in schema.EXECUTORS:
+        raise ConfigError(f"{source}: executor.name is {name!r}; allowed: one of {', '.join(schema.EXECUTORS)}")
+    return reader.check(schema.EXECUTORS[name], values, source, "executor")
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, data: Dataset, directory: Path) -> Iterator[WorkerPool | None]:
+def opened(settings: schema.Executor, data: Dataset, directory: Path) -> Iterator[WorkerPool | None]:
     """Reach the workers, and see that they run the same code; None where that is this process alone.
 
     `directory` holds the data set for workers that see this machine's files. Dask's are sent it, once each.

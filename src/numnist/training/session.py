@@ -12,7 +12,8 @@ from typing import Any
 
 from numnist.common import machine
 from numnist.common.errors import ConfigError, TrackingError
-from numnist.config.schema import TRAINING_RANGES, TrainingConfig, parse_training
+from numnist.config import reader, schema
+from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data import dataset
 from numnist.tracking import mlflow_runs, provenance
 from numnist.training import checkpoints, executors, results, scheduling
@@ -36,7 +37,7 @@ class Session:
         self.failure: TrackingError | None = None
         self.engine: scheduling.WorkerPool | None = None
         self.resources = contextlib.ExitStack()
-        self.settings: executors.Settings | None = None
+        self.settings: schema.Executor | None = None
 
     def use(self, values: Mapping[str, Any]) -> None:
         """Reach the workers that the configuration group `executor` names; all trials are trained by the same ones."""
@@ -142,7 +143,7 @@ def end(status: str) -> None:
 
 def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
     """Check a composed configuration and return the trial that it describes."""
-    config = parse_training({name: values.get(name) for name in TRAINING_RANGES}, _COMPOSED)
+    config = reader.check(TrainingConfig, {name: values.get(name) for name in TRAINING_KEYS}, _COMPOSED)
     if (got := session().data.name) != (wanted := values["data"]["name"]):
         raise ConfigError(f"data.name is {wanted}, but data/processed holds {got}; run `dvc repro preprocess` first")
     return config
