@@ -131,10 +131,9 @@ def initialize(settings: Settings, *, rng: np.random.Generator, classes: int = C
 
 
 def foremost_weights(p: Parameters, count: int) -> Array:
-    """Return what one network's hidden units weigh pixels by, (units, 784): `count`, largest outgoing weights first."""
+    """Return `count` hidden units' weights of pixels, float32 (units, 784), the largest outgoing weights first."""
     influence = np.abs(p.W2[0]).max(axis=0)
-    foremost: Array = p.W1[0][np.argsort(-influence, kind="stable")[:count]]
-    return foremost
+    return p.W1[0][np.argsort(-influence, kind="stable")[:count]].astype(np.float32)
 
 
 def is_network(p: Parameters) -> bool:

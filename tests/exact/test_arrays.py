@@ -117,17 +117,17 @@ def part(rounded: Rounded, columns: tuple) -> Rounded:
     return Rounded(rounded.array[columns], rounded.unit, rounded.bits, scale=rounded.scale, images=rounded.images)
 
 
-@pytest.mark.parametrize("images", [1, 60_000, 2_000_000])
+@pytest.mark.parametrize("images", [1, 60_000, 1_000_000])
 def test_no_sum_of_a_data_set_leaves_what_float64_holds(images: int) -> None:
     """All numbers at their bounds, as many as there may be: the sum is right to the last unit."""
     m = min(images, 10_000)
-    dZ = Rounded(np.full((1, 1, m), 1 - 2.0**-24), 2.0**-24, 24, images=images)
+    dZ = Rounded(np.full((1, 1, m), 1 - 2.0**-25), 2.0**-25, 25, images=images)
     pixels = Rounded(np.full((1, m), 255.0), 1.0, 8, scale=255.0)
     total = dZ @ pixels.mT
     for _ in range(images // m - 1):
         total += dZ @ pixels.mT
     count = images // m * m
-    assert Fraction(float(total._array[0, 0, 0, 0])) == count * 255 * (1 - Fraction(1, 2**24))
+    assert Fraction(float(total._array[0, 0, 0, 0])) == count * 255 * (1 - Fraction(1, 2**25))
 
 
 def test_a_grid_one_bit_finer_would_not_be_exact() -> None:

@@ -10,8 +10,8 @@ from numnist.exact.selfcheck import check_blas
 
 
 def test_too_many_images_are_refused_with_their_number() -> None:
-    dZ = Real(np.zeros((1, 10, 4)), 1.0) / 8_388_609
-    with pytest.raises(NumericsError, match=r"adds up at most 8,388,608 numbers of 40 bits .* here are 8,388,609"):
+    dZ = Real(np.zeros((1, 10, 4)), 1.0) / 4_194_305
+    with pytest.raises(NumericsError, match=r"adds up at most 4,194,304 numbers of 41 bits .* here are 4,194,305"):
         dZ @ Rounded(np.zeros((1, 4, 5)), 1.0, budget.ACTIVATION_BITS)
 
 

@@ -71,7 +71,7 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
     rng, split = np.random.default_rng(1), digits(60)
     for h, rate, iterations, seed in product(*axes):
         trial = TrainingConfig(h, rate, iterations, seed, "he")
-        p = network.initialize(h, rng=np.random.default_rng(seed))
+        p = network.initialize(trial, rng=np.random.default_rng(seed))
         state = State(p, curves(iterations, 0.4 + h / 40 + rate / 4 + iterations / 200, rng))
         if trial == diverged:
             state = State(p, np.vstack([state.curves[:5], np.full((1, 4), np.nan)]))
@@ -83,11 +83,8 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
     }
     about = {"name": name, "digest": "5eed" * 16, "classes": list("0123456789")}
     files.write_json(root / "data" / "processed" / "dataset.json", about | described)
-    note = Result(
-        TrainingConfig(10, 0.1, 3, 0, "uniform"),
-        "key",
-        State(network.initialize(10, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)),
-    )
+    config = TrainingConfig(10, 0.1, 3, 0, "uniform")
+    note = Result(config, "key", State(network.initialize(config, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)))
     data = Dataset(name, "5eed" * 16, split, split)
     sweep = evaluate.Sweep(results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes)), root / "runs")
     found = evaluate.evaluate(sweep, data, note, lambda: digits(60))

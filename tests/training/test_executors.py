@@ -337,21 +337,18 @@ def test_workers_allocate_as_other_processes_do(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_workers_of_other_code_or_without_pins_are_refused_by_name_before_anything_is_trained(
+def test_workers_of_other_code_are_refused_by_name_before_anything_is_trained(
     prepared: Prepared, copy: Path, address: str, tmp_path: Path
 ) -> None:
     other = copied(prepared.directory, tmp_path / "other")
-    with (other / "src" / "numnist" / "blocks.py").open("a") as file:
+    with (other / "src" / "numnist" / "network.py").open("a") as file:
         file.write("# edited\n")
     where = ("worker", address, "--host", "127.0.0.1", "--local-directory", str(tmp_path), "--no-nanny")
-    with (
-        dask(other, tmp_path / "log", *where, "--name", "edited"),
-        dask(prepared.directory, tmp_path / "log2", *where, "--nthreads", "1", "--no-dashboard", code=("-m", "dask")),
-    ):
-        launcher = checkout.start(copy, *GRID_COMMAND, *on(address, 5))
+    with dask(other, tmp_path / "log", *where, "--name", "edited"):
+        launcher = checkout.start(copy, *GRID_COMMAND, *on(address, 4))
         said = launcher.communicate()[1]
-    assert launcher.returncode == 1 and "error: 2 of 5 workers do not compute as this process does" in said
-    assert ": code is " in said and "NumPy was already imported with no pins" in said
+    assert launcher.returncode == 1 and "error: 1 of 4 workers do not run the code of this process" in said
+    assert ": code is " in said
     assert not (copy / "runs").exists() and not stored(copy)
 
 

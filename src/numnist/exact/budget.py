@@ -1,12 +1,12 @@
 """How many bits a factor may have, so that every partial sum of its products is exact: float64 holds 53.
 
-| sum of products of | bits                      | with        | bits | over             | added up in              |
-|--------------------|---------------------------|-------------|------|------------------|--------------------------|
-| W1                 | 24 or more, as room is    | pixels      | 8    | 784 pixels       | float64                  |
-| W2                 | 24 or more, in pieces     | activations | 28   | h hidden units   | float64                  |
-| W2 transposed      | 24 or more, as room is    | errors      | 24   | 10 classes       | float64                  |
-| errors, dZ         | 24                        | pixels      | 8    | 2**21 images     | float64                  |
-| errors, dZ         | 24, in two pieces of 12   | activations | 28   | 2**13, or 2**23 images | float64, then int64 |
+| sum of products of | bits                    | with        | bits | over                   | added up in         |
+|--------------------|-------------------------|-------------|------|------------------------|---------------------|
+| W1                 | 24, or what room is left | pixels     | 8    | 784 pixels             | float64             |
+| W2                 | 24, in pieces           | activations | 28   | h hidden units         | float64             |
+| W2 transposed      | 24, or in pieces        | errors      | 25   | 10 classes             | float64             |
+| errors, dZ         | 25                      | pixels      | 8    | 2**20 images           | float64             |
+| errors, dZ         | 25, in pieces of 13     | activations | 28   | 2**12, or 2**22 images | float64, then int64 |
 
 Weights have so many bits below the largest of their row; activations below their bound, which is the sum of the
 absolute weights times the bound of what they are multiplied with, some 30 times what is met; errors below theirs.
@@ -21,8 +21,8 @@ FLOAT_BITS, INTEGER_BITS = 53, 63
 PIXEL_BITS = 8
 WEIGHT_BITS = 24
 ACTIVATION_BITS = 28
-ERROR_BITS = 24
-PIECE_BITS = 12  # of an error, in sums with activations
+ERROR_BITS = 25
+PIECE_BITS = 13  # of an error, in sums with activations
 LARGEST_LOSS_BITS = 12  # of one image's loss, in nats: guessing has 2.3
 _LEAST_ROOM = 4  # fewer bits would take too many pieces
 _LARGEST = 200
