@@ -110,19 +110,19 @@ def track(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
     from numnist.config import reader
     from numnist.config.schema import TrainingConfig
     from numnist.data import dataset
-    from numnist.tracking import mlflow_runs
+    from numnist.tracking import runs
     from numnist.training import scheduling
     from pipeline import ROOT
 
     configs = [reader.check(TrainingConfig, trial | {"arithmetic": contestant}, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
-    tracker = mlflow_runs.connect(ROOT)
+    tracker = runs.connect(ROOT)
     parent = tracker.begin_sweep("benchmark", "benchmark", {})
     begun = time.perf_counter()
     for result in results:
-        run = tracker.begin_trial(result.config, result.key, parent, {})
-        tracker.finish_trial(run, result, ROOT / "runs" / result.config.name)
+        run = tracker.begin_trial(result.config.name, result.key, parent, {})
+        tracker.finish_trial(run, ROOT / "runs" / result.config.name)
     return {"ms": 1000 * (time.perf_counter() - begun) / len(results)}
 
 

@@ -8,6 +8,7 @@ import argparse
 import io
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ def main() -> None:
         return
     from numnist.training import results
 
-    network = results.read_weights(weights_of(arguments.run))
+    with tempfile.TemporaryDirectory() as directory:
+        network = results.read_weights(weights_of(arguments.run, Path(directory)))
     if arguments.kaggle:
         answer_kaggle(network, *arguments.kaggle)
         return
@@ -45,11 +47,16 @@ def print_json(paths: list[Path]) -> None:
     print(json.dumps({"inputs": [digit_images.read(path).tolist() for path in paths]}))
 
 
-def weights_of(run: str) -> Path:
-    """Return the weights file of the champion or of an MLflow run."""
-    from numnist.tracking import mlflow_runs, registry
+def weights_of(run: str, directory: Path) -> Path:
+    """Copy the weights file of the champion or of an MLflow run into a directory, and say which network answers."""
+    from numnist.tracking import champion, registry, runs
 
-    return registry.weights_of(mlflow_runs.connect(ROOT), run)
+    tracker = runs.connect(ROOT)
+    if run != registry.CHAMPION:
+        return tracker.weights_of(run, directory)
+    found = champion.champion(tracker, ROOT)
+    print(f"asking {found.words}", file=sys.stderr)
+    return registry.weights_of(tracker.store, found.version, directory)
 
 
 def read_picture(weights: "Parameters", path: Path, *, show: bool) -> bool:

@@ -22,27 +22,32 @@ def main() -> None:
 
     from numnist.data import dataset
     from numnist.reproduce import replay, verify
-    from numnist.tracking import mlflow_runs, registry
+    from numnist.tracking import champion, registry, runs
     from numnist.training import session
 
-    tracker = mlflow_runs.connect(ROOT)
-    recorded = registry.read_trial(tracker, arguments.run)
+    tracker = runs.connect(ROOT)
+    run_id = arguments.run
+    if run_id == registry.CHAMPION:
+        found = champion.champion(tracker, ROOT)
+        print(f"replaying {found.words}")
+        run_id = found.run_id
+    recorded = tracker.read_trial(run_id)
     data = dataset.load(ROOT / "data" / "processed")
     with tempfile.TemporaryDirectory(prefix="numnist-replay-") as directory:
         artifacts = Path(directory, "artifacts")
         artifacts.mkdir()
         tracker.copy_files(recorded.run_id, artifacts)
-        found = replay.replay(recorded, artifacts, data, session.tags(ROOT), Path(directory))
+        again = replay.replay(recorded, artifacts, data, session.described(ROOT), Path(directory))
     print(f"{recorded.name}, run {recorded.run_id}, commit {recorded.tags.get('git.commit', 'unknown')}")
-    for name, one in found.differences.items():
+    for name, one in again.differences.items():
         number = "" if one.verdict == verify.SAME else f", largest relative difference {one.relative:.1e} {one.where}"
         print(f"  {name}: {one.verdict}{number}")
-    if found.worst.verdict == verify.SAME:
+    if again.worst.verdict == verify.SAME:
         print("exact: the same bytes")
         return
-    print(f"{found.worst.verdict}; what could explain it:")
+    print(f"{again.worst.verdict}; what could explain it:")
     print(
-        "\n".join(f"  {cause}" for cause in found.causes) or "  nothing that is recorded: this is a defect of numnist"
+        "\n".join(f"  {cause}" for cause in again.causes) or "  nothing that is recorded: this is a defect of numnist"
     )
     raise SystemExit(1)
 

@@ -13,15 +13,17 @@ def main() -> None:
         import uvicorn
 
         from numnist.inference import model_server
-        from numnist.tracking import mlflow_runs, registry
+        from numnist.tracking import champion, registry, runs
 
-        guarded = model_server.app(registry.model(mlflow_runs.connect(ROOT)), [local.HOST, "localhost"])
+        tracker = runs.connect(ROOT)
+        found = champion.champion(tracker, ROOT)
+        guarded = model_server.app(registry.model(tracker.store, found.version), [local.HOST, "localhost"])
         server = uvicorn.Server(
             uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=STOP_SECONDS, lifespan="off")
         )
         address = f"http://{local.HOST}:{port}{model_server.PATH}"
         print(
-            f"The champion reads digits at {address} (Ctrl-C ends it). Ask it:\n\n"
+            f"{found.words} reads digits at {address} (Ctrl-C ends it). Ask it:\n\n"
             "  python -m pipeline.predict --json docs/three.png | "
             f"curl -H 'Content-Type: application/json' -d @- {address}\n",
             flush=True,

@@ -30,7 +30,8 @@ def job(config: DictConfig) -> float:
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     trial = trial_of(values)
     session().use(values["executor"])
-    result = session().run_trial(trial, Path(values["output"]))
+    composed = Path(HydraConfig.get().runtime.output_dir, HydraConfig.get().output_subdir or ".hydra", "config.yaml")
+    result = session().run_trial(trial, Path(values["output"]), [composed] if composed.exists() else [])
     if HydraConfig.get().mode == RunMode.RUN:
         print(_told(result, Path(values["output"])))
     return result.metrics.get("validation_accuracy", math.nan)

@@ -18,7 +18,7 @@ MAY_IMPORT = {  # each package, or module that stands alone, and what else of ou
     "exact": {"common"},
     "network": {"exact"},
     "data": {"common", "config", "network"},
-    "tracking": {"common", "config", "training"},
+    "tracking": {"common"},
     "training": {"common", "config", "data", "exact", "network", "tracking"},
     "evaluation": {"common", "config", "data", "network", "training"},
     "inference": {"common", "config", "data", "network", "tracking"},

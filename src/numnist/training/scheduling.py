@@ -19,6 +19,7 @@ from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.training import stacks
 from numnist.training.checkpoints import CheckpointStore
+from numnist.training.clock import Watch
 from numnist.training.loop import Images, State, TrainingTask
 from numnist.training.results import Result
 from numnist.training.stacks import Plan, Trained
@@ -54,6 +55,7 @@ def train(
     *,
     threads: int | None = None,
     engine: WorkerPool | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[list[Result]]:
     """Train what the store does not hold, and yield the results of the given trials a stack at a time.
 
@@ -65,7 +67,7 @@ def train(
     yield stored
     if missing := _besides(configs, stored):
         with store.locked():
-            yield from _train_missing(missing, data, store, threads, engine)
+            yield from _train_missing(missing, data, store, threads, engine, watch)
 
 
 def _train_missing(
@@ -74,6 +76,7 @@ def _train_missing(
     store: CheckpointStore,
     threads: int | None,
     engine: WorkerPool | None,
+    watch: Watch | None,
 ) -> Iterator[list[Result]]:
     """Train trials in stacks, but for those that another process has trained while this one waited."""
     stored = _stored(configs, store)
@@ -83,13 +86,13 @@ def _train_missing(
         return
     with progress.bar("training", sum(one.work for one in plans)) as report:
         if engine:
-            yield from _train_elsewhere(plans, data, store, engine, report)
+            yield from _train_elsewhere(plans, data, store, engine, report, watch)
             return
         laid_out = functools.cache(lambda *which: stacks.lay_out(data, *which))
         with Threads(threads or machine.cores()) as pool:
             for number, one in enumerate(plans, 1):
                 words = f"stack {number} of {len(plans)}"
-                yield list(_train_here(one, laid_out(one.train_on, one.arithmetic), pool, store, report, words))
+                yield list(_train_here(one, laid_out(one.train_on, one.arithmetic), pool, store, report, words, watch))
 
 
 def _stored(configs: Sequence[TrainingConfig], store: CheckpointStore) -> list[Result]:
@@ -136,7 +139,12 @@ def _joined(members: Sequence[Plan]) -> Plan:
 
 
 def _train_elsewhere(
-    plans: Sequence[Plan], data: Dataset, store: CheckpointStore, engine: WorkerPool, report: Report
+    plans: Sequence[Plan],
+    data: Dataset,
+    store: CheckpointStore,
+    engine: WorkerPool,
+    report: Report,
+    watch: Watch | None,
 ) -> Iterator[list[Result]]:
     """Hand all stacks to the workers, and store and yield each as it comes back.
 
@@ -147,6 +155,8 @@ def _train_elsewhere(
     failed: list[Exception] = []
     try:
         for one in plans:
+            if watch:
+                watch.started(one.trials)
             futures[engine.executor.submit(stacks.train, one, engine.data, identity, engine.threads)] = one
         for number, future in enumerate(as_completed(futures), 1):
             one = futures.pop(future)
@@ -174,12 +184,22 @@ def _train_elsewhere(
 
 
 def _train_here(
-    one: Plan, images: Images, pool: Threads, store: CheckpointStore, report: Report, words: str
+    one: Plan,
+    images: Images,
+    pool: Threads,
+    store: CheckpointStore,
+    report: Report,
+    words: str,
+    watch: Watch | None,
 ) -> Iterator[Result]:
     """Train one stack in this process, store what it passes through, and yield the trials that are done."""
     saved = started = time.monotonic()
     first = one.tasks[0].iteration
+    if watch:
+        watch.started(one.trials)
     for stack, done in stacks.descend(one, images, pool):
+        if watch:
+            watch.reached(stack)
         for trial, state in done:
             yield _kept(trial, state, store)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
