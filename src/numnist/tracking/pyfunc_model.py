@@ -25,9 +25,9 @@ class Digits(PythonModel):
         hidden = len(self.weights["W1"])
         shapes = dict(zip(_NAMES, ((hidden, 784), (hidden, 1), (10, hidden), (10, 1)), strict=True))
         for name, array in self.weights.items():
-            if array.shape != shapes[name] or array.dtype != np.float32 or not np.isfinite(array).all():
+            if array.shape != shapes[name] or array.dtype.kind != "f" or not np.isfinite(array).all():
                 found = f"{array.dtype} {array.shape}"
-                raise ValueError(f"weights.npz: {name} is {found}, expected finite float32 {shapes[name]}")
+                raise ValueError(f"weights.npz: {name} is {found}, expected finite numbers of shape {shapes[name]}")
 
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """Classify images; ValueError where the input is not pixels (module docstring)."""
