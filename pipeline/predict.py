@@ -5,7 +5,6 @@ Kaggle's digit-recognizer: `python -m pipeline.predict --kaggle test.csv submiss
 """
 
 import argparse
-import io
 import json
 import sys
 import tempfile
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 def main() -> None:
     """Print what the network sees in each picture, or answer Kaggle's test.csv."""
     arguments = _arguments()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without block characters
     if arguments.json:
         print_json(arguments.pictures)
         return

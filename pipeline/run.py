@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from numnist.common import files
+from numnist.common import dvc_lock, files
 from numnist.common.errors import NumnistError
 from numnist.config import cli
 from pipeline import ROOT, fetch
@@ -31,11 +31,13 @@ def main() -> None:
         lock.acquire()
     with lock:
         workspace = ROOT if _data_at_hand() else _sample_workspace()
+        dvc_lock.check(workspace, edits_allowed=True)
         up_to_date = _dvc(workspace, "status", "--quiet", quiet=True) == 0
         if not up_to_date and _dvc(workspace, "repro") != 0:
             raise NumnistError(
                 "the pipeline stopped; the reason stands above. What is done is kept: `make run` goes on"
             )
+    dvc_lock.check(workspace)
     print("Everything is up to date." if up_to_date else "Done.")
     _show_results(workspace)
 

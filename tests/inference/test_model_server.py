@@ -22,11 +22,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from stores import free_port, register
 
-from numnist.common.errors import NumnistError
 from numnist.inference import model_server
 from numnist.tracking import registry
 from numnist.tracking import runs as tracked
-from pipeline import ROOT, local
+from pipeline import ROOT
 
 BLANK = [0] * 784
 
@@ -160,13 +159,6 @@ def test_the_model_server_listens_on_this_machine_alone(server: Server) -> None:
     process = psutil.Process(server.process.pid)
     family = [process, *process.children(recursive=True)]
     assert {c.laddr.ip for one in family for c in one.net_connections() if c.status == "LISTEN"} == {"127.0.0.1"}
-
-
-def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(NumnistError, match=f"cannot serve on 127.0.0.1:{port} .*--port {port + 1}"):
-            local.listen(port)
 
 
 def model_directory(server: Server) -> Path:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from numnist.common import dvc_lock
 from numnist.data import dataset
 from numnist.tracking import champion, registry
 from numnist.tracking import runs as tracked
@@ -268,3 +269,53 @@ def test_a_launcher_of_several_processes_gives_the_same_bytes(copy: Path) -> Non
     trained_by(copy, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3")
     [output] = set((copy / "launches").iterdir()) - before
     assert sorted(path.name for path in output.iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+
+
+def rot(copy: Path, name: str, old: bytes, new: bytes) -> None:
+    """Change a file's object in DVC's cache, and take it out of there again."""
+    digest = dvc_lock.md5(copy / name)
+    kept = copy / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    content = kept.read_bytes()
+    assert old in content
+    kept.chmod(0o644)
+    kept.write_bytes(content.replace(old, new))
+    kept.chmod(0o444)
+    (copy / name).unlink()
+    assert checkout.run(copy, "dvc", "checkout").returncode == 0
+    assert (copy / name).read_bytes() != content
+    assert "up to date" in checkout.run(copy, "dvc", "status").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "old", "new", "stage"),
+    [
+        pytest.param(
+            "data/processed/dataset.json", "data/processed", b"}", b"", "train", marks=pytest.mark.slow, id="cut"
+        ),
+        pytest.param("sweep.csv", "sweep.csv", b",0.", b",0.9", "evaluate", id="edited"),
+        pytest.param(
+            "reports/metrics.json", "reports/metrics.json", b"0.", b"0.9", "report", marks=pytest.mark.slow, id="result"
+        ),
+    ],
+)
+def test_an_object_that_rots_in_dvcs_cache_is_refused_and_comes_back_by_the_remedy(
+    copy: Path, name: str, out: str, old: bytes, new: bytes, stage: str
+) -> None:
+    made = {path: path.read_bytes() for path in copy.glob("reports/*.*")}
+    lock = (copy / "dvc.lock").read_text()
+    rot(copy, name, old, new)
+    made.pop(copy / name, None)
+    for command in (("dvc", "repro", "--force", "--single-item", stage), ("pipeline.run",)):
+        refused = checkout.run(copy, *command)
+        assert refused.returncode != 0 and "Traceback" not in refused.stderr
+        assert f"error: {copy / out}: dvc.lock says that " in refused.stderr
+        assert "DVC's cache is damaged" in refused.stderr and "up to date" not in refused.stdout
+    assert all(path.read_bytes() == made[path] for path in made if path.exists())  # DVC removes a stage's own outs
+    remedy = [line.strip() for line in refused.stderr.splitlines() if line.startswith("  ")]
+    assert len(remedy) == 2
+    for line in remedy:
+        done = subprocess.run(line, shell=True, cwd=copy, env=checkout.environment(copy), capture_output=True)
+        assert done.returncode == 0, done.stderr
+    done = checkout.run(copy, "pipeline.run")
+    assert done.returncode == 0 and "Everything is up to date." in done.stdout, done.stderr
+    assert (copy / "dvc.lock").read_text().splitlines() == lock.splitlines()

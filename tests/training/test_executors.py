@@ -22,6 +22,7 @@ from stores import copy_store
 
 from numnist import numerics
 from numnist.common.errors import ConfigError, ExecutorError
+from numnist.config.reader import check_executor
 from numnist.config.schema import DataConfig, Source, TrainingConfig
 from numnist.data import dataset, fetching
 from numnist.tracking import runs as tracked
@@ -152,12 +153,12 @@ SLURM = {"name": "slurm", "cluster": "local", "workers": 1, "threads": 1, "minut
 )
 def test_a_value_that_is_not_allowed_is_refused_by_key(values: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        executors.parse(values)
+        check_executor(values, "here")
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_within_the_given_time(tmp_path: Path) -> None:
     address = f"tcp://127.0.0.1:{slurm.free_port()}"
-    settings = executors.parse(DASK | {"address": address})
+    settings = check_executor(DASK | {"address": address}, "here")
     with (
         pytest.raises(ExecutorError, match=rf"no Dask scheduler answers at {address} within 1 s .*start one with"),
         executors.opened(settings, DATA, tmp_path),
@@ -174,7 +175,7 @@ def test_a_package_that_is_absent_is_told_with_the_way_to_install_it(
         pytest.raises(
             ExecutorError, match=rf"needs the package {package}; run `pip install -e '\.\[{values['name']}\]'`"
         ),
-        executors.opened(executors.parse(values), DATA, tmp_path),
+        executors.opened(check_executor(values, "here"), DATA, tmp_path),
     ):
         pass
 

@@ -25,18 +25,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or over the names and digests of all files below a directory; "" for nothing.
-
-    What Python keeps beside the source, __pycache__, is left out.
-    """
-    if path.is_dir():
-        members = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-        listed = [f"{file.relative_to(path)} {sha256(file)}\n" for file in members]
-        return hashlib.sha256("".join(listed).encode()).hexdigest()
-    return sha256(path) if path.exists() else ""
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; StorageError where it cannot be written, and an earlier file stays."""
     try:
@@ -140,7 +128,7 @@ def _read_archive(path: Path, names: list[str]) -> dict[str, Any]:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
                 raise DataError(f"{path}: expected arrays that are not compressed; delete it and run again")
             return {name: archive[name] for name in names}
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 T = TypeVar("T")
+MOST_TRIALS = 100_000  # of one sweep or search
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Several:
 
     words: str
     least: int = 1
-    most: int = 100_000
+    most: int = MOST_TRIALS
 
     def __get_pydantic_core_schema__(self, source: type, handler: Callable[[type], Any]) -> Any:
         """Look at the list as a whole after each value has been checked."""
@@ -246,7 +247,7 @@ class Slurm(Record):
     threads: Threads
     minutes: Annotated[int, Range(1, 100_000)]
     folder: Word
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] | None
 
 
 Executor = Local | Processes | Dask | Slurm
@@ -258,7 +259,7 @@ class Search(Record):
     """How Optuna proposes trials."""
 
     sampler: Literal["tpe", "random"]
-    trials: Annotated[int, Range(1, 100_000)]
+    trials: Annotated[int, Range(1, MOST_TRIALS)]
     batch: Annotated[int, Range(1, 10_000)]
     seed: Seed
 
@@ -281,3 +282,13 @@ class Params(Common):
     def source(self) -> Source:
         """The source of the data set in use."""
         return self.datasets[self.data.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed(Params, Axes):
+    """What Hydra composes for one job out of params.yaml, conf/ and the command line."""
+
+    executor: Mapping[str, Any]
+    output: Word
+    table: Word
+    reference_experiment: Word | None

@@ -7,26 +7,18 @@ import multiprocessing
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from numnist import numerics
-from numnist.common.errors import ConfigError, ExecutorError
-from numnist.config import reader, schema
+from numnist.common.errors import ExecutorError
+from numnist.config import schema
 from numnist.config.schema import Dask, Local, Processes, Slurm
 from numnist.data.dataset import Dataset
 from numnist.training import stacks
 from numnist.training.scheduling import WorkerPool
-
-
-def parse(values: Mapping[str, Any]) -> schema.Executor:
-    """Check the values of the group `executor`."""
-    source, name = "the composed configuration", values.get("name")
-    if name not in schema.EXECUTORS:
-        raise ConfigError(f"{source}: executor.name is {name!r}; allowed: one of {', '.join(schema.EXECUTORS)}")
-    return reader.check(schema.EXECUTORS[name], values, source, "executor")
 
 
 @contextlib.contextmanager
@@ -176,7 +168,7 @@ def _slurm(settings: Slurm) -> _Jobs:
             timeout_min=settings.minutes,
             slurm_cpus_per_task=settings.threads,
             **{f"{settings.cluster}_setup": [f"export {name}={shlex.quote(it)}" for name, it in exports.items()]},
-            **settings.parameters,
+            **(settings.parameters or {}),
         )
     except Exception as error:
         raise ExecutorError(f"executor: submitit refuses cluster {settings.cluster!r}: {error}") from None

@@ -46,7 +46,7 @@ class Session:
 
     def use(self, values: Mapping[str, Any]) -> None:
         """Reach the workers that the configuration group `executor` names; all trials are trained by the same ones."""
-        settings = executors.parse(values)
+        settings = reader.check_executor(values, _COMPOSED)
         if self.settings is None:
             directory = self.root / "data" / "processed"
             self.engine = self.resources.enter_context(executors.opened(settings, self.data, directory))
