@@ -17,6 +17,7 @@ from numnist.config.schema import DIGITS, DataConfig
 from numnist.data import idx
 from numnist.data.forms import RECORD
 
+TAKE_SAMPLE = "without network, `dvc exp run -S data.name=mnist-5k preprocess` takes the packaged sample"
 _SPLITS = ("train", "validation", "test")
 _TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "pixels": ("uint8", (None, 784)),
@@ -165,6 +166,8 @@ def _digest_of(hashes: Iterable[str]) -> str:
 
 def _read_description(path: Path) -> tuple[str, str, tuple[str, ...], dict[str, str]]:
     """Return name, digest, the names of the classes, and each split's SHA-256."""
+    if not path.exists():
+        raise DataError(f"{path.parent} holds no data set; `dvc repro preprocess` makes it; {TAKE_SAMPLE}")
     content = read_json(path)
     try:
         name, digest, classes = content["name"], content["digest"], tuple(content["classes"])

@@ -20,6 +20,7 @@ from numnist.common.errors import DataError, FetchError
 from numnist.common.files import PARTIAL, read_json, sha256, write_bytes, write_json
 from numnist.config.schema import Source
 from numnist.data import forms, idx, kaggle
+from numnist.data.dataset import TAKE_SAMPLE
 from numnist.data.downloading import LIMITS, Limits, download
 
 SAMPLE = "mnist-5k"
@@ -195,8 +196,8 @@ class _Search:
         text = (
             f"no place has {', '.join(self.missing)} of {self.name} with the content that params.yaml pins:\n"
             + "\n".join(causes or ["  (params.yaml names no mirror)"])
-            + "\nSet MNIST_MIRROR=<directory or URL> to a place that has it, in any form of docs/data.md, or use the "
-            f"packaged sample with `data.name: {SAMPLE}` in params.yaml"
+            + "\nSet MNIST_MIRROR=<directory or URL> to a place that has it, in any form of docs/data.md; "
+            + TAKE_SAMPLE
         )
         if not set(self.missing) <= set(self.other):
             return text
