@@ -101,6 +101,13 @@ def load(directory: Path) -> Dataset:
     return Dataset(name, digest, train, validation, classes)
 
 
+def classes_of(directory: Path, digest: str) -> tuple[str, ...]:
+    """Return the names of the classes of the data set with this digest; none if it is not the one that lies here."""
+    path = directory / "dataset.json"
+    _, found, classes, _ = _read_description(path) if path.is_file() else ("", "", (), {})
+    return classes if found == digest else ()
+
+
 def load_test(directory: Path) -> Split:
     """Load and verify the test part: for the final evaluation alone."""
     hashes = _read_description(directory / "dataset.json")[-1]
