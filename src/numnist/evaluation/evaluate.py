@@ -113,15 +113,14 @@ def write(evaluation: Evaluation, directory: Path) -> None:
 
 
 def summary(figures: Metrics) -> dict[str, Any]:
-    """Return the few figures that tell one experiment from another, in one row."""
+    """Return the few figures that tell one experiment from another: a row of them fits a terminal."""
+    trials = figures.trials
     return {
-        "dataset": figures.dataset.name,
-        "winner": figures.winner["name"],
-        "validation_accuracy": figures.validation.accuracy,
         "test_accuracy": figures.test.accuracy,
-        "test_wrong": figures.test.wrong,
-        "note_accuracy": figures.reference.test.accuracy,
-        "diverged": figures.trials.diverged,
+        "validation_accuracy": round(figures.validation.accuracy, 6),
+        "winner": figures.winner["name"],
+        "dataset": figures.dataset.name,
+        "bad_trials": trials.diverged + trials.failed + trials.missing + trials.learned_nothing,
     }
 
 

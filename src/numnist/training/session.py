@@ -188,5 +188,8 @@ def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
     """Check a composed configuration and return the trial that it describes."""
     config = reader.check(TrainingConfig, {name: values.get(name) for name in TRAINING_KEYS}, _COMPOSED)
     if (got := session().data.name) != (wanted := values["data"]["name"]):
-        raise ConfigError(f"data.name is {wanted}, but data/processed holds {got}; run `dvc repro preprocess` first")
+        raise ConfigError(
+            f"data.name is {wanted}, but data/processed holds {got}; first run "
+            f"`dvc exp run -S data.name={wanted} preprocess`"
+        )
     return config
