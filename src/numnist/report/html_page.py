@@ -69,7 +69,6 @@ class Material:
     sweep: pd.DataFrame  # sweep.csv
     curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the trials that finished
     pictures: dict[str, Array]  # reports/pictures.npz
-    fingerprint: dict[str, Any]  # the numerics in the winner's result.json
     published: list[dict[str, Any]]  # rows of docs/published.json, where it is of the same data set
 
 
@@ -87,7 +86,6 @@ def read(root: Path, params: Params) -> Material:
         sweep=sweep,
         curves={name: read_table(root / "runs" / name / "curves.csv") for name in finished},
         pictures=files.load_arrays(root / "reports" / "pictures.npz", _PICTURES),
-        fingerprint=files.read_json(root / "runs" / metrics["winner"]["name"] / "result.json")["numerics"],
         published=published["rows"] if published["dataset"] == metrics["dataset"] else [],
     )
 
@@ -108,7 +106,6 @@ def render(material: Material) -> str:
         params=material.params,
         keys=TRAINING_KEYS,
         links=words.links(metrics["winner"], metrics["dataset"]["digest"]),
-        fingerprint=material.fingerprint,
         published=material.published,
         rates=axes["learning_rate"],
         colours=svg.COLOURS,
