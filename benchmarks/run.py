@@ -11,6 +11,7 @@ import platform
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from benchmarks.contestants import CONTESTANTS, OURS, available
 from benchmarks.processes import task
 from benchmarks.report import Figure
 from numnist.config import cli
-from numnist.config.schema import Params
+from numnist.config.schema import TRAINING_KEYS, Params
 from pipeline import ROOT
 
 REFERENCE = "notebook"
@@ -130,11 +131,10 @@ def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) ->
 
 def _trials(params: Params, sizes: Sizes) -> list[dict[str, Any]]:
     """List the trials of the sweep in params.yaml."""
-    axes = [values[: sizes.sweep_values] for values in params.sweep.values()]
-    trials = [dict(zip(params.sweep, values)) for values in itertools.product(*axes)]
-    return [
-        trial | {"iterations": max(1, trial["iterations"] // sizes.sweep_share), **params.common} for trial in trials
-    ]
+    axes = {name: values[: sizes.sweep_values] for name, values in params.axes.items()}
+    common = {name: value for name, value in asdict(params).items() if name in TRAINING_KEYS}
+    trials = [dict(zip(axes, values)) for values in itertools.product(*axes.values())]
+    return [trial | {"iterations": max(1, trial["iterations"] // sizes.sweep_share), **common} for trial in trials]
 
 
 def _machine(cores: int) -> dict[str, str]:

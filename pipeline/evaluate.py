@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Write reports/metrics.json, reports/tables and reports/pictures.npz."""
+    """Write reports/metrics.json and its summary, reports/tables, plots, pictures.npz and the note's network."""
     from numnist.data import dataset
     from numnist.evaluation import evaluate
-    from numnist.tracking import mlflow_runs, provenance, registry
+    from numnist.tracking import champion
+    from numnist.tracking import runs as tracked
     from numnist.training import results, scheduling
 
     processed = ROOT / "data" / "processed"
@@ -24,30 +25,23 @@ def main() -> None:
     [reference] = chain.from_iterable(
         scheduling.train([note()], data, scheduling.open_store(ROOT / ".checkpoints", data))
     )
-    table = results.read_table(ROOT / "sweep.csv")
-    grid, runs = cli.params().sweep, ROOT / "runs"
-    found = evaluate.evaluate(table, grid, runs, data, reference, lambda: dataset.load_test(processed))
+    runs = ROOT / "runs"
+    sweep = evaluate.Sweep(results.read_table(ROOT / "sweep.csv"), cli.params().axes, runs)
+    found = evaluate.evaluate(sweep, data, reference, lambda: dataset.load_test(processed))
     evaluate.write(found, ROOT / "reports")
-    tracker = mlflow_runs.connect(ROOT)
-    weights = runs / found.metrics["winner"]["name"] / "weights.npz"
-    figures = {
-        "validation_accuracy": found.metrics["validation"]["accuracy"],
-        "test_accuracy": found.metrics["test"]["accuracy"],
-    }
-    tags = provenance.tags(ROOT) | {mlflow_runs.DATA: data.digest}
-    parent = tracker.sweep(results.sweep_key(results.keys_in(runs)))
-    registry.register(tracker, weights, figures, tags, parent)
-    if parent:
-        tracker.log_metrics(parent, figures)
+    identity = {"name": data.name, "digest": data.digest}
+    results.write_run(ROOT / "reports" / "reference", reference, identity)
+    print(champion.champion(tracked.connect(ROOT), ROOT, evaluated=True).words)
 
 
 def note() -> "TrainingConfig":
     """Compose and check the values of the note's own network."""
-    from numnist.config.schema import TRAINING_RANGES, parse_training
+    from numnist.config import reader
+    from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         composed = compose("config", overrides=["+experiment=note"])
-    return parse_training({name: composed[name] for name in TRAINING_RANGES}, "conf/experiment/note.yaml")
+    return reader.check(TrainingConfig, {name: composed[name] for name in TRAINING_KEYS}, "conf/experiment/note.yaml")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Turn data/raw into validated arrays, split for training, validation and test: `python -m pipeline.preprocess`."""
+"""Turn a data set's files into arrays, split for training, validation and test: `python -m pipeline.preprocess`."""
 
 from numnist.config import cli
 from pipeline import ROOT
@@ -8,7 +8,10 @@ def main() -> None:
     """Write data/processed."""
     from numnist.data import dataset
 
-    dataset.preprocess(ROOT / "data" / "raw", ROOT / "data" / "processed", cli.params().data)
+    params = cli.params()
+    dataset.preprocess(
+        ROOT / "data" / "raw" / params.data.name, ROOT / "data" / "processed", params.data, params.source.classes
+    )
 
 
 if __name__ == "__main__":

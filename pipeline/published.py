@@ -11,8 +11,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from numnist.config import cli
-from numnist.config.schema import TRAINING_RANGES, TrainingConfig, parse_training
+from numnist.config import cli, reader
+from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from pipeline import ROOT
 
 
@@ -45,11 +45,11 @@ def trials_of(experiment: str) -> Sequence[TrainingConfig]:
     """Compose an experiment and cross the axes of its file."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         composed = compose("config", overrides=[f"+experiment={experiment}"], return_hydra_config=True)
-        values: dict[str, Any] = {name: composed[name] for name in TRAINING_RANGES}
+        values: dict[str, Any] = {name: composed[name] for name in TRAINING_KEYS}
         axes = dict(composed.hydra.sweeper.params)
     source = f"conf/experiment/{experiment}.yaml"
     named = [[(name, value) for value in OmegaConf.create(f"[{choices}]")] for name, choices in axes.items()]
-    return [parse_training({**values, **dict(chosen)}, source) for chosen in product(*named)]
+    return [reader.check(TrainingConfig, {**values, **dict(chosen)}, source) for chosen in product(*named)]
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -23,19 +24,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from numnist.common.errors import ConfigError
-from numnist.config.schema import SEED, TRAINING_RANGES, Choice, Range, check_value
+from numnist.config import reader
+from numnist.config.schema import TRAINING_KEYS, Search, TrainingConfig
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
 _SPACE = "hydra.sweeper.params or the command line"
-_ALLOWED: dict[str, Range | Choice] = {
-    "trials": Range(int, 1, 100_000),
-    "batch": Range(int, 1, 10_000),
-    "seed": SEED,
-    "sampler": Choice(("tpe", "random")),
-}
 _DIGITS = 4  # that count, of a proposed number: more would only make names long
 log = logging.getLogger(__name__)
 
@@ -58,18 +54,15 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=SweeperC
 class OptunaSweeper(Sweeper):
     """Searches for the trial with the highest value that the job returns."""
 
+    config_loader: ConfigLoader | None = None
+
     def __init__(self, sampler: str, trials: int, batch: int, seed: int, params: Mapping[str, str] | None) -> None:
-        given = {"sampler": sampler, "trials": trials, "batch": batch, "seed": seed}
-        for name, allowed in _ALLOWED.items():
-            try:
-                allowed.check(given[name])
-            except ValueError:
-                raise ConfigError(f"hydra.sweeper.{name} is {given[name]!r}; allowed: {allowed}") from None
-        self.sampler, self.trials, self.batch, self.seed = sampler, trials, batch, seed
+        self.settings = Search(sampler, trials, batch, seed)  # type: ignore[arg-type]  # checked before Hydra starts
         self.params = dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands every sweeper, and make the launcher."""
+        self.config_loader = hydra_context.config_loader
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -77,10 +70,12 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search; ConfigError, before any run exists, for a space that is not allowed or where Optuna is missing."""
         texts = [*(f"{name}={text}" for name, text in self.params.items()), *arguments]
-        overrides = {one.get_key_element(): one for one in OverridesParser.create().parse_overrides(texts)}
+        parser = OverridesParser.create(config_loader=self.config_loader)
+        overrides = {one.get_key_element(): one for one in parser.parse_overrides(texts)}
         drawn = {key: one for key, one in overrides.items() if one.is_sweep_override()}
         fixed = [str(one.input_line) for key, one in overrides.items() if key not in drawn]
-        study = _study(self.sampler, self.seed)
+        trials, batch = self.settings.trials, self.settings.batch
+        study = _study(self.settings)
         space = {key: distribution(one) for key, one in drawn.items()}
         if not space:
             raise ConfigError(
@@ -89,14 +84,16 @@ class OptunaSweeper(Sweeper):
 
         from numnist.training.session import session
 
-        session().begin_search({**vars_of(self), "space": sorted(texts)}, f"search of {self.trials} trials")
+        session().begin_search(
+            {**asdict(self.settings), "space": sorted(texts)}, f"search of {self.settings.trials} trials"
+        )
         returned = []
-        for first in range(0, self.trials, self.batch):
-            trials = [study.ask(space) for _ in range(min(self.batch, self.trials - first))]
-            proposed = [proposal(trial, space) for trial in trials]
+        for first in range(0, trials, batch):
+            asked = [study.ask(space) for _ in range(min(batch, trials - first))]
+            proposed = [proposal(trial, space) for trial in asked]
             jobs = [[*fixed, *(f"{key}={value}" for key, value in one.items())] for one in proposed]
             returned.append(self.launcher.launch(jobs, initial_job_idx=first))
-            for trial, job in zip(trials, returned[-1]):
+            for trial, job in zip(asked, returned[-1]):
                 _tell(study, trial, job)
             for job in returned[-1]:
                 _ = job.return_value  # raises where it failed
@@ -107,21 +104,15 @@ class OptunaSweeper(Sweeper):
         """Tell which trial was best, and log it to the search's run."""
         from numnist.training.session import session
 
+        trials = len(study.trials)
         if not any(trial.value is not None for trial in study.trials):
-            print(f"none of {self.trials} trials came to an end with a finite loss; lower the learning rates searched")
+            print(f"none of {trials} trials came to an end with a finite loss; lower the learning rates searched")
             return
         best = study.best_trial
         found = proposal(best, space)
-        print(
-            f"best of {self.trials} trials, number {best.number}: {' '.join(f'{k}={v}' for k, v in found.items())}, "
-            f"validation accuracy {best.value:.2%}"
-        )
+        words = " ".join(f"{key}={value}" for key, value in found.items())
+        print(f"best of {trials} trials, number {best.number}: {words}, validation accuracy {best.value:.2%}")
         session().log_best(best.value, {key: str(value) for key, value in found.items()})
-
-
-def vars_of(sweeper: OptunaSweeper) -> dict[str, Any]:
-    """Return what decides a search beside its space."""
-    return {name: getattr(sweeper, name) for name in _ALLOWED}
 
 
 def distribution(override: Override) -> "BaseDistribution":
@@ -131,15 +122,18 @@ def distribution(override: Override) -> "BaseDistribution":
     key, swept = override.key_or_group, override.value()
     if not isinstance(swept, IntervalSweep):
         choices: list[Any] = list(override.sweep_iterator())
-        if key in TRAINING_RANGES:
-            choices = [check_value(key, value, _SPACE) for value in choices]
+        if key in TRAINING_KEYS:
+            choices = [reader.check_key(TrainingConfig, key, value, _SPACE) for value in choices]
         return CategoricalDistribution(choices)
-    allowed = TRAINING_RANGES.get(key)
-    if not isinstance(allowed, Range):
+    kind = get_type_hints(TrainingConfig).get(key)
+    if kind not in (int, float):
         raise ConfigError(f"{_SPACE}: {override.input_line}: an interval is for numbers of a network, not for {key}")
-    whole = allowed.type is int
+    whole = kind is int
     bounds: tuple[Any, Any] = (swept.start, swept.end)
-    low, high = (check_value(key, int(bound) if whole and bound == int(bound) else bound, _SPACE) for bound in bounds)
+    low, high = (
+        reader.check_key(TrainingConfig, key, int(bound) if whole and bound == int(bound) else bound, _SPACE)
+        for bound in bounds
+    )
     if low >= high:
         raise ConfigError(f"{_SPACE}: {override.input_line}: the interval ends at {high}, expected above {low}")
     logarithmic = "log" in swept.tags
@@ -169,7 +163,7 @@ def _tell(study: Any, trial: "Trial", job: JobReturn) -> None:
         study.tell(trial, job.return_value)
 
 
-def _study(sampler: str, seed: int) -> Any:
+def _study(settings: Search) -> Any:
     try:
         import optuna
     except ImportError:
@@ -179,8 +173,10 @@ def _study(sampler: str, seed: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         chosen = (
-            optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # the trials of a batch keep off each other
-            if sampler == "tpe"
-            else optuna.samplers.RandomSampler(seed=seed)
+            optuna.samplers.TPESampler(
+                seed=settings.seed, constant_liar=True
+            )  # the trials of a batch keep off each other
+            if settings.sampler == "tpe"
+            else optuna.samplers.RandomSampler(seed=settings.seed)
         )
     return optuna.create_study(direction="maximize", sampler=chosen)

@@ -1,87 +1,117 @@
-"""What may be set, and within what range: dataclasses that check themselves, and the reader of params.yaml.
+"""What may be set, and within what range: plain records whose annotations say what is allowed.
 
-One field, one `Range` or `Choice`: the ranges stand here and nowhere else. A sweep's axes take the ranges of the
-training values that they vary.
+The ranges stand here and nowhere else; `reader.py` checks values against them. A sweep's axes take the ranges of the
+training values that they vary. Imports the standard library alone, so that training needs no more than NumPy.
 """
 
-import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
-
-from numnist.common.errors import ConfigError
+T = TypeVar("T")
+MOST_TRIALS = 100_000  # of one sweep or search
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers of one type between two bounds, both allowed unless `above` (then the lower one is not)."""
+    """Numbers between two bounds, both allowed unless `above` (then the lower one is not)."""
 
-    type: type
-    lowest: float
+    lowest: int
     highest: float
     above: bool = False
 
-    def __str__(self) -> str:
-        kind = "a whole number" if self.type is int else "a number"
+    def __get_pydantic_core_schema__(self, source: type, handler: Callable[[type], Any]) -> Any:
+        """Hold pydantic to the type, to these bounds and to finite numbers."""
+        kind = "a whole number" if source is int else "a number"
         bounds = f"above {self.lowest:,} and up to" if self.above else f"from {self.lowest:,} to"
-        return f"{kind} {bounds} {self.highest:,}"
-
-    def check(self, value: Any) -> Any:
-        """Return the value as this type, or raise ValueError."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError
-        if self.type is int and not isinstance(value, int):
-            raise ValueError
-        if (
-            not math.isfinite(value)
-            or not self.lowest <= value <= self.highest
-            or (self.above and value == self.lowest)
-        ):
-            raise ValueError
-        return self.type(value)
+        rules = {"strict": True, ("gt" if self.above else "ge"): self.lowest, "le": self.highest}
+        finite = {} if source is int else {"allow_inf_nan": False}
+        return _or_else(f"{kind} {bounds} {self.highest:,}", handler(source) | rules | finite)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One of a few words."""
+class Text:
+    """Texts that a pattern matches as a whole, and the words for them."""
 
-    words: tuple[str, ...]
+    words: str
+    pattern: str
+    numbers: bool = False  # whether a number is taken as the text that it is written as
 
-    def __str__(self) -> str:
-        return "one of " + ", ".join(self.words)
-
-    def check(self, value: Any) -> str:
-        """Return the word, or raise ValueError."""
-        if value not in self.words or not isinstance(value, str):
-            raise ValueError
-        return value
+    def __get_pydantic_core_schema__(self, source: type, handler: Callable[[type], Any]) -> Any:
+        """Hold pydantic to the pattern."""
+        engine = {"regex_engine": "python-re", "coerce_numbers_to_str": self.numbers}
+        rules = {"pattern": rf"\A(?:{self.pattern})\Z"}
+        return _or_else(self.words, handler(source) | rules | engine)
 
 
-SEED = Range(int, 0, 2**32 - 1)
+def _or_else(words: str, schema: dict[str, Any]) -> Any:
+    """Have pydantic say what is allowed, whatever was wrong."""
+    return {"type": "custom-error", "schema": schema, "custom_error_type": "allowed", "custom_error_message": words}
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """All that decides how one network is trained, except the data, the code and the numerics.
+class Several:
+    """A list of so many values, none of them twice."""
+
+    words: str
+    least: int = 1
+    most: int = MOST_TRIALS
+
+    def __get_pydantic_core_schema__(self, source: type, handler: Callable[[type], Any]) -> Any:
+        """Look at the list as a whole after each value has been checked."""
+        function = {"type": "no-info", "function": self._check}
+        return {"type": "function-after", "schema": handler(source), "function": function}
+
+    def _check(self, values: tuple[T, ...]) -> tuple[T, ...]:
+        if not self.least <= len(values) <= self.most or len(set(values)) < len(values):
+            raise ValueError(self.words)
+        return values
+
+
+Seed = Annotated[int, Range(0, 2**32 - 1)]
+HiddenSize = Annotated[int, Range(1, 10_000)]
+LearningRate = Annotated[float, Range(0, 10**9, above=True)]
+Iterations = Annotated[int, Range(1, 1_000_000)]
+Axis = Annotated[tuple[T, ...], Several("a list of at least one value, without repeats")]
+Word = Annotated[str, Text("a text", ".+")]
+
+
+class Record:
+    """A mapping of known keys to values."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class Axes(Record):
+    """The training values that a sweep varies."""
+
+    hidden_size: HiddenSize
+    learning_rate: LearningRate
+    iterations: Iterations
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Common(Record):
+    """The training values that all trials of the sweep in params.yaml share."""
+
+    initialization: Literal["he", "uniform"]
+    batch_size: Annotated[int, Range(0, 1_000_000)] = 0
+    momentum: Annotated[float, Range(0, 0.999)] = 0.0
+    weight_decay: Annotated[float, Range(0, 1)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    recipe: Literal["note", "notebook"] = "note"
+    train_on: Literal["training", "all"] = "training"
+    arithmetic: Literal["exact", "fast"] = "exact"
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Common, Axes):
+    """All that decides how one network is trained, except the data and the code.
 
     The defaults are the note's: plain descent over all training images at once, at a constant rate.
     """
-
-    hidden_size: int = field(metadata={"allowed": Range(int, 1, 10_000)})
-    learning_rate: float = field(metadata={"allowed": Range(float, 0, 1e9, above=True)})
-    iterations: int = field(metadata={"allowed": Range(int, 1, 1_000_000)})
-    seed: int = field(metadata={"allowed": SEED})
-    initialization: str = field(metadata={"allowed": Choice(("he", "uniform"))})
-    batch_size: int = field(default=0, metadata={"allowed": Range(int, 0, 1_000_000)})
-    momentum: float = field(default=0.0, metadata={"allowed": Range(float, 0, 0.999)})
-    weight_decay: float = field(default=0.0, metadata={"allowed": Range(float, 0, 1)})
-    schedule: str = field(default="constant", metadata={"allowed": Choice(("constant", "cosine"))})
-    recipe: str = field(default="note", metadata={"allowed": Choice(("note", "notebook"))})
-    train_on: str = field(default="training", metadata={"allowed": Choice(("training", "all"))})
 
     @property
     def name(self) -> str:
@@ -105,188 +135,21 @@ class TrainingConfig:
             yield self.recipe
         if self.train_on != "training":
             yield self.train_on
+        if self.arithmetic != "exact":
+            yield self.arithmetic
 
     @property
     def checkpoint_config(self) -> "TrainingConfig":
-        """What it shares with those that are waypoints of it: all but the iterations, if its rate knows no end."""
+        """This configuration without its length, so that shorter runs are prefixes of longer ones.
+
+        A cosine schedule depends on the length, which is then kept.
+        """
         return self if self.schedule == "cosine" else replace(self, iterations=1)
 
     @property
     def stack_key(self) -> tuple[Any, ...]:
         """What networks must have in common to be trained as one stack."""
-        return self.hidden_size, self.batch_size, self.train_on
-
-
-TRAINING_RANGES: dict[str, Range | Choice] = {item.name: item.metadata["allowed"] for item in fields(TrainingConfig)}
-SWEEP_AXES = ("hidden_size", "learning_rate", "iterations", "seed")
-COMMON = tuple(name for name in TRAINING_RANGES if name not in SWEEP_AXES)  # of all trials of the sweep in params.yaml
-NUMERICS = Choice(("portable", "native"))
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which data set, and how its training images are split."""
-
-    name: str
-    validation_one_in: int = field(metadata={"allowed": Range(int, 2, 1000)})
-    split_seed: int = field(metadata={"allowed": SEED})
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a data set comes from: mirrors, and the SHA-256 that each file must have (none: a packaged sample).
-
-    A mirror is a base URL or a directory. Or the data set is a table, the path of a file like Kaggle's train.csv.
-    """
-
-    mirrors: tuple[str, ...]
-    sha256: Mapping[str, str]
-    table: str = ""
-
-
-@dataclass(frozen=True)
-class Params:
-    """What params.yaml says."""
-
-    data: DataConfig
-    datasets: Mapping[str, Source]
-    sweep: Mapping[str, tuple[Any, ...]]
-    common: Mapping[str, Any]  # the training values that are no axis
-    numerics: str
-
-    @property
-    def source(self) -> Source:
-        """The source of the data set in use."""
-        return self.datasets[self.data.name]
-
-
-PARAMS = ("data", "datasets", "sweep", *COMMON, "numerics")  # the keys of params.yaml
-
-
-def parse_training(values: Mapping[str, Any], source: str) -> TrainingConfig:
-    """Check one trial's values. `source` names the file or command line for the error."""
-    return TrainingConfig(**_record(TrainingConfig, values, source, ""))
-
-
-def parse(cls: type, values: Any, source: str, prefix: str) -> Any:
-    """Make a dataclass whose fields say what is allowed out of a mapping; `prefix` stands before each key's name."""
-    return cls(**_record(cls, values, source, prefix))
-
-
-def parse_numerics(value: Any, source: str) -> str:
-    """Check the numerics mode."""
-    return _value(NUMERICS, value, source, "numerics")
-
-
-def check_value(name: str, value: Any, source: str) -> Any:
-    """Check one training value."""
-    return _value(TRAINING_RANGES[name], value, source, name)
-
-
-def check_axis(name: str, values: Any, source: str) -> tuple[Any, ...]:
-    """Check one axis of a sweep: a list without repeats, of at least one value that the name allows."""
-    return _axis(TRAINING_RANGES[name], values, source, f"sweep.{name}")
-
-
-def load_params(path: Path) -> Params:
-    """Read and check params.yaml: no unknown or repeated key, every value of its type and in its range."""
-    source = str(path)
-    values = _read_yaml(path)
-    _check_keys(values, set(PARAMS), set(), source, "")
-    data = DataConfig(**_record(DataConfig, values["data"], source, "data."))
-    datasets = {
-        str(name): _source(item, source, f"datasets.{name}.")
-        for name, item in _mapping(values["datasets"], source, "datasets").items()
-    }
-    if data.name not in datasets:
-        _refuse(source, "data.name", data.name, "one of " + ", ".join(datasets))
-    axes = _mapping(values["sweep"], source, "sweep")
-    _check_keys(axes, set(SWEEP_AXES), set(), source, "sweep.")
-    return Params(
-        data=data,
-        datasets=datasets,
-        sweep={name: check_axis(name, axes[name], source) for name in SWEEP_AXES},
-        common={name: check_value(name, values[name], source) for name in COMMON},
-        numerics=parse_numerics(values["numerics"], source),
-    )
-
-
-def _record(cls: type, values: Any, source: str, prefix: str) -> dict[str, Any]:
-    """Check a mapping against a dataclass whose fields say what is allowed."""
-    values = _mapping(values, source, prefix.rstrip("."))
-    required = {item.name for item in fields(cls) if item.default is MISSING}
-    _check_keys(values, required, {item.name for item in fields(cls)}, source, prefix)
-    return {
-        item.name: _value(item.metadata["allowed"], values[item.name], source, prefix + item.name)
-        if "allowed" in item.metadata
-        else _text(values[item.name], source, prefix + item.name)
-        for item in fields(cls)
-        if item.name in values
-    }
-
-
-def _source(values: Any, source: str, prefix: str) -> Source:
-    values = _mapping(values, source, prefix.rstrip("."))
-    if "table" in values:
-        _check_keys(values, {"table"}, set(), source, prefix)
-        return Source((), {}, _text(values["table"], source, prefix + "table"))
-    _check_keys(values, {"mirrors", "sha256"}, set(), source, prefix)
-    mirrors = values["mirrors"]
-    if not isinstance(mirrors, list) or not all(map(_is_mirror, mirrors)):
-        _refuse(source, prefix + "mirrors", mirrors, "a list of https URLs and directories")
-    hashes = _mapping(values["sha256"], source, prefix + "sha256")
-    for name, digest in hashes.items():
-        if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
-            _refuse(source, f"{prefix}sha256.{name}", digest, "64 hexadecimal digits")
-    return Source(tuple(mirrors), dict(hashes))
-
-
-def _is_mirror(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and (value.startswith("https://") or "://" not in value)
-
-
-def _axis(allowed: Range | Choice, values: Any, source: str, key: str) -> tuple[Any, ...]:
-    if not isinstance(values, list) or not values:
-        _refuse(source, key, values, f"a list of at least one value, each {allowed}")
-    checked = tuple(_value(allowed, value, source, key) for value in values)
-    if len(set(checked)) < len(checked):
-        _refuse(source, key, values, "a list without repeats")
-    return checked
-
-
-def _value(allowed: Range | Choice, value: Any, source: str, key: str) -> Any:
-    try:
-        return allowed.check(value)
-    except ValueError:
-        hint = ""
-        if isinstance(value, str) and isinstance(allowed, Range) and _is_number(value):
-            hint = f" (YAML reads {value} as text: write it as {float(value)!r}, without quotes)"
-        _refuse(source, key, value, str(allowed) + hint)
-
-
-def _text(value: Any, source: str, key: str) -> str:
-    if not isinstance(value, str) or not value:
-        _refuse(source, key, value, "a text")
-    return value
-
-
-def _mapping(value: Any, source: str, key: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        _refuse(source, key or "(top level)", value, "a mapping of keys to values")
-    return dict(value)
-
-
-def _check_keys(values: Mapping[str, Any], required: set[str], known: set[str], source: str, prefix: str) -> None:
-    if unknown := sorted(str(key) for key in values if key not in required | known):
-        raise ConfigError(
-            f"{source}: unknown key {prefix}{unknown[0]}; known here: {', '.join(sorted(required | known))}"
-        )
-    if missing := sorted(required - set(values)):
-        raise ConfigError(f"{source}: the key {prefix}{missing[0]} is missing")
-
-
-def _refuse(source: str, key: str, value: Any, allowed: str) -> Any:
-    raise ConfigError(f"{source}: {key} is {value!r}; allowed: {allowed}")
+        return self.hidden_size, self.batch_size, self.train_on, self.arithmetic
 
 
 def _short(number: float) -> str:
@@ -294,37 +157,140 @@ def _short(number: float) -> str:
     return repr(number).removesuffix(".0")
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+SWEEP_AXES = tuple(item.name for item in fields(Axes))
+TRAINING_KEYS = tuple(item.name for item in fields(TrainingConfig))
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, which would keep the last of two equal keys, taught to refuse them."""
+@dataclass(frozen=True)
+class Sweep(Record):
+    """The values of each axis; every combination is trained."""
+
+    hidden_size: Axis[HiddenSize]
+    learning_rate: Axis[LearningRate]
+    iterations: Axis[Iterations]
+    seed: Axis[Seed]
 
 
-def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise ConfigError(
-                f"{key_node.start_mark.name}, line {key_node.start_mark.line + 1}: the key {key} is given twice"
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
+@dataclass(frozen=True)
+class DataConfig(Record):
+    """Which data set, and how its training images are split."""
+
+    name: Word
+    validation_one_in: Annotated[int, Range(2, 1000)]
+    split_seed: Seed
 
 
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+DIGITS = tuple("0123456789")  # the names of the classes of a data set that names none
+ClassName = Annotated[str, Text("a name", r".*\S.*", numbers=True)]
+FolderName = Annotated[str, Text("letters, digits, . _ and -", r"\w[\w.-]*")]
+PinnedFile = Annotated[
+    str, Text("a file of MNIST's four, or with .gz", r"(train|t10k)-(images-idx3|labels-idx1)-ubyte(\.gz)?")
+]
+_CLASSES = "a list of 2 to 100 names without repeats, one per class, in the labels' order"
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return _mapping(yaml.load(file, _StrictLoader), str(path), "")  # noqa: S506  (a SafeLoader)
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; run this from a checkout of the project") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is not readable YAML: {error}") from None
+@dataclass(frozen=True)
+class Source(Record):
+    """Where a data set comes from: mirrors, and the SHA-256 of each file, of its content or (.gz) of its gzip.
+
+    A mirror is a base URL, a directory or a file. Or the data set is a table, the path of Kaggle's train.csv.
+    `classes` are the names of its classes, in the order of its labels.
+    """
+
+    mirrors: tuple[Annotated[str, Text("an https URL, a directory or a file", r"https://.+|(?!.*://).+")], ...] = ()
+    sha256: Mapping[PinnedFile, Annotated[str, Text("64 hexadecimal digits", "[0-9a-f]{64}")]] = field(
+        default_factory=dict
+    )
+    table: Annotated[str, Text("a text", ".*")] = ""
+    classes: Annotated[tuple[ClassName, ...], Several(_CLASSES, 2, 100)] = DIGITS
+
+    def __post_init__(self) -> None:
+        if self.table and (self.mirrors or self.sha256):
+            raise ValueError("either a table, or mirrors and sha256")
+
+
+Workers = Annotated[int, Range(1, 10_000)]
+Threads = Annotated[int, Range(1, 1_024)]
+
+
+@dataclass(frozen=True)
+class Local(Record):
+    """Train in this process."""
+
+    name: Literal["local"]
+
+
+@dataclass(frozen=True)
+class Processes(Record):
+    """Train in processes of this machine."""
+
+    name: Literal["processes"]
+    workers: Annotated[int, Range(0, 10_000)]
+    threads: Threads
+
+
+@dataclass(frozen=True)
+class Dask(Record):
+    """Train on the workers of a Dask scheduler."""
+
+    name: Literal["dask"]
+    address: Annotated[str, Text("tcp://host:port, or tls://host:port", r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")]
+    workers: Workers
+    threads: Threads
+    seconds: Annotated[int, Range(1, 86_400)]
+
+
+@dataclass(frozen=True)
+class Slurm(Record):
+    """Train in jobs of Slurm's; submitit itself says which parameters it does not know."""
+
+    name: Literal["slurm"]
+    cluster: Literal["slurm", "local"]
+    workers: Workers
+    threads: Threads
+    minutes: Annotated[int, Range(1, 100_000)]
+    folder: Word
+    parameters: Mapping[str, Any] | None
+
+
+Executor = Local | Processes | Dask | Slurm
+EXECUTORS: dict[Any, Callable[..., Executor]] = {"local": Local, "processes": Processes, "dask": Dask, "slurm": Slurm}
+
+
+@dataclass(frozen=True)
+class Search(Record):
+    """How Optuna proposes trials."""
+
+    sampler: Literal["tpe", "random"]
+    trials: Annotated[int, Range(1, MOST_TRIALS)]
+    batch: Annotated[int, Range(1, 10_000)]
+    seed: Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(Common):
+    """What params.yaml says."""
+
+    data: DataConfig
+    datasets: Mapping[FolderName, Source]
+    sweep: Sweep
+
+    @property
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """The sweep's values by the name of their axis."""
+        return vars(self.sweep)
+
+    @property
+    def source(self) -> Source:
+        """The source of the data set in use."""
+        return self.datasets[self.data.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed(Params, Axes):
+    """What Hydra composes for one job out of params.yaml, conf/ and the command line."""
+
+    executor: Mapping[str, Any]
+    output: Word
+    table: Word
+    reference_experiment: Word | None

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from numnist.common.errors import DataError
-from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, write_json
-from numnist.config.schema import DataConfig
+from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, sha256, write_json
+from numnist.config.schema import DIGITS, DataConfig
 from numnist.data import idx
+from numnist.data.forms import RECORD
 
-CLASSES = 10
+TAKE_SAMPLE = "without network, `dvc exp run -S data.name=mnist-5k preprocess` takes the packaged sample"
 _SPLITS = ("train", "validation", "test")
 _TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "pixels": ("uint8", (None, 784)),
@@ -27,7 +28,7 @@ _ARRAYS = _TEST_ARRAYS | {"indices": ("int64", (None,))}
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their digits: pixels uint8 (m, 784), labels uint8 (m,)."""
+    """Images and their labels: pixels uint8 (m, 784), labels uint8 (m,), each the number of a class."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -35,12 +36,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What training may see. `digest` stands for the whole data set, the test part included."""
+    """What training may see. `digest` stands for the whole data set, the test set included.
+
+    `classes` are the names of the classes: `classes[label]` is what a label means.
+    """
 
     name: str
     digest: str
     train: Split
     validation: Split
+    classes: tuple[str, ...] = DIGITS
 
     def trained_on(self, which: str) -> Split:
         """Return the images that are trained on: `training`, or `all`, the validation part behind it."""
@@ -56,18 +61,20 @@ def choose_validation(labels: np.ndarray, one_in: int, seed: int) -> tuple[np.nd
     Both are int64 indices, ascending. The choice follows PCG64's raw integers, which NumPy promises to keep, and
     not a Generator's methods, which it does not.
     """
-    quotas = _quotas(np.bincount(labels, minlength=CLASSES), len(labels) // one_in)
+    quotas = _quotas(np.bincount(labels), len(labels) // one_in)
     order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
     chosen = np.zeros(len(labels), bool)
-    for digit, quota in enumerate(quotas):
-        chosen[order[labels[order] == digit][:quota]] = True
+    for label, quota in enumerate(quotas):
+        chosen[order[labels[order] == label][:quota]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig) -> None:
+def preprocess(
+    raw_directory: Path, processed_directory: Path, data: DataConfig, classes: tuple[str, ...] = DIGITS
+) -> None:
     """Turn the four IDX files into train.npz, validation.npz and dataset.json, and test.npz beside their directory."""
     remove_partial(processed_directory)
-    train, test = _read_split(raw_directory, "train"), _read_split(raw_directory, "t10k")
+    train, test = (_read_split(raw_directory, prefix, len(classes)) for prefix in ("train", "t10k"))
     if len(train.labels) < data.validation_one_in:
         raise DataError(
             f"{raw_directory}: {len(train.labels)} training images, too few to set one in "
@@ -80,22 +87,30 @@ def preprocess(raw_directory: Path, processed_directory: Path, data: DataConfig)
     } | {"test": {"pixels": test.pixels, "labels": test.labels}}
     for name, arrays in parts.items():
         save_arrays(_file(processed_directory, name), arrays)
-    described = {name: _describe(arrays) for name, arrays in parts.items()}
+    described = {name: _describe(arrays, len(classes)) for name, arrays in parts.items()}
     digest = _digest_of(part["sha256"] for part in described.values())
-    write_json(processed_directory / "dataset.json", {"name": data.name, "digest": digest} | described)
+    about = {"name": data.name, "digest": digest, "classes": classes}
+    write_json(processed_directory / "dataset.json", about | described)
 
 
 def load(directory: Path) -> Dataset:
     """Load and verify the training and validation parts."""
-    name, digest, hashes = _read_description(directory / "dataset.json")
+    name, digest, classes, hashes = _read_description(directory / "dataset.json")
     train = _load_split(_file(directory, "train"), _ARRAYS, hashes["train"])
     validation = _load_split(_file(directory, "validation"), _ARRAYS, hashes["validation"])
-    return Dataset(name, digest, train, validation)
+    return Dataset(name, digest, train, validation, classes)
+
+
+def classes_of(directory: Path, digest: str) -> tuple[str, ...]:
+    """Return the names of the classes of the data set with this digest; none if it is not the one that lies here."""
+    path = directory / "dataset.json"
+    _, found, classes, _ = _read_description(path) if path.is_file() else ("", "", (), {})
+    return classes if found == digest else ()
 
 
 def load_test(directory: Path) -> Split:
     """Load and verify the test part: for the final evaluation alone."""
-    hashes = _read_description(directory / "dataset.json")[2]
+    hashes = _read_description(directory / "dataset.json")[-1]
     return _load_split(_file(directory, "test"), _TEST_ARRAYS, hashes["test"])
 
 
@@ -104,7 +119,7 @@ def _file(directory: Path, split: str) -> Path:
 
 
 def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
-    """Share `total` among the classes in proportion to their counts, by largest remainders; ties to the lower digit."""
+    """Share `total` among the classes in proportion to their counts, by largest remainders; ties to the lower label."""
     shares = counts.astype(np.int64) * total
     quotas: np.ndarray = shares // counts.sum()
     remainders = shares % counts.sum()
@@ -112,32 +127,35 @@ def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
     return quotas
 
 
-def _read_split(directory: Path, prefix: str) -> Split:
-    images, labels = _find(directory, f"{prefix}-*images*"), _find(directory, f"{prefix}-*labels*")
-    split = Split(idx.read_images(images), idx.read_labels(labels))
-    if len(split.pixels) != len(split.labels):
-        raise DataError(
-            f"{labels}: count: expected {len(split.pixels):,}, as many labels as there are images in "
-            f"{images.name}, got {len(split.labels):,}; delete both and run `python -m pipeline.fetch`"
-        )
+def _read_split(directory: Path, prefix: str, classes: int) -> Split:
+    images, labels = (directory / name for name in idx.NAMES if name.startswith(prefix))
+    try:
+        split = Split(idx.read_images(images), idx.read_labels(labels, classes))
+        if len(split.pixels) != len(split.labels):
+            raise DataError(
+                f"{labels}: count: expected {len(split.pixels):,}, as many labels as there are images in "
+                f"{images.name}, got {len(split.labels):,}"
+            )
+    except DataError as error:
+        raise DataError(f"{error}. {_remedy(directory)}") from None
     return split
 
 
-def _find(directory: Path, pattern: str) -> Path:
-    found = sorted(directory.glob(pattern))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise DataError(f"{directory}: expected one file named {pattern}, got {names}; run `python -m pipeline.fetch`")
-    return found[0]
+def _remedy(directory: Path) -> str:
+    if not all((directory / name).is_file() for name in idx.NAMES):
+        return "Run `python -m pipeline.fetch`"
+    made = read_json(directory / RECORD)["sha256"] if (directory / RECORD).exists() else {}
+    if any(sha256(directory / name) != made.get(name) for name in idx.NAMES):
+        return f"That is not what fetch made: move {directory} away and run `python -m pipeline.fetch`"
+    return (
+        "That is what was fetched, so the data set itself is wrong: mend it where it comes from and pin it anew, or "
+        "name its classes, in params.yaml; then run `dvc repro`"
+    )
 
 
-def _describe(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    counts = np.bincount(arrays["labels"], minlength=CLASSES)
-    return {
-        "images": len(arrays["labels"]),
-        "sha256": _hash(arrays),
-        "class_counts": {str(digit): int(count) for digit, count in enumerate(counts)},
-    }
+def _describe(arrays: Mapping[str, np.ndarray], classes: int) -> dict[str, Any]:
+    counts = np.bincount(arrays["labels"], minlength=classes)
+    return {"images": len(arrays["labels"]), "sha256": _hash(arrays), "class_counts": counts.tolist()}
 
 
 def _hash(arrays: Mapping[str, np.ndarray]) -> str:
@@ -153,20 +171,23 @@ def _digest_of(hashes: Iterable[str]) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def _read_description(path: Path) -> tuple[str, str, dict[str, str]]:
-    """Return name, digest and each part's SHA-256."""
+def _read_description(path: Path) -> tuple[str, str, tuple[str, ...], dict[str, str]]:
+    """Return name, digest, the names of the classes, and each split's SHA-256."""
+    if not path.exists():
+        raise DataError(f"{path.parent} holds no data set; `dvc repro preprocess` makes it; {TAKE_SAMPLE}")
     content = read_json(path)
     try:
-        name, digest = content["name"], content["digest"]
+        name, digest, classes = content["name"], content["digest"], tuple(content["classes"])
         hashes = {part: content[part]["sha256"] for part in _SPLITS}
-        if not isinstance(name, str) or digest != _digest_of(hashes.values()):
+        named = all(isinstance(text, str) for text in (name, *classes))
+        if not named or digest != _digest_of(hashes.values()):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise DataError(
-            f"{path} is damaged: expected a name, three parts with their sha256, and the digest over "
+            f"{path} is damaged: expected a name, classes, three splits with their sha256, and the digest over "
             "these; delete it and run `dvc repro preprocess`"
         ) from None
-    return name, digest, hashes
+    return name, digest, classes, hashes
 
 
 def _load_split(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]], sha256: str) -> Split:

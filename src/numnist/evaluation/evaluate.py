@@ -1,221 +1,137 @@
 """The one look at the test set: for the winner's best trial (`selection`) and for the note's network, the reference.
 
-All that the report shows of the test images is put aside here, so that nothing after it opens the test set.
+All that the report shows of images is put aside here (`exhibits`), so that nothing after it opens the test set.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from numnist import network
 from numnist.common import files
 from numnist.common.errors import NumericsError
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset, Split
-from numnist.evaluation import selection, statistics
-from numnist.evaluation.selection import ConfigurationScore, Grid
-from numnist.network import CLASSES, Array, Parameters
-from numnist.training.results import FINISHED, Result, read_weights
-
-MISTAKES = 20  # pictures of mistakes put aside
-UNITS = 64  # hidden units whose weights are put aside
-_IMAGES = 1_000  # images a forward pass, which bounds its memory
+from numnist.evaluation import exhibits, metrics, selection, statistics
+from numnist.evaluation.metrics import Metrics, Rival, TrialCounts
+from numnist.evaluation.predictions import predict
+from numnist.evaluation.selection import Grid, Spread
+from numnist.network import Array, Parameters
+from numnist.training.results import FINISHED, Result, read_table, read_weights
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """What a network says to m images: digits, the probabilities that it gives them, and which are right, all (m,)."""
+class Sweep:
+    """What a sweep left behind: its table, the values that were to be in it, and the directories of its trials."""
 
-    predicted: Array
-    confidence: Array
-    right: Array
+    table: pd.DataFrame  # sweep.csv
+    grid: Grid
+    runs: Path
 
-    @property
-    def count(self) -> int:
-        """How many are right."""
-        return int(self.right.sum())
+    def weights(self, trial: TrainingConfig) -> Parameters:
+        """Read a trial's network, a stack of one."""
+        return read_weights(self.weights_file(trial))
+
+    def weights_file(self, trial: TrainingConfig) -> Path:
+        """Return where a trial's network lies."""
+        return self.runs / trial.name / "weights.npz"
+
+    def curves(self, trial: TrainingConfig) -> pd.DataFrame:
+        """Read a trial's learning curves."""
+        return read_table(self.runs / trial.name / "curves.csv")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known of a sweep in the end: figures (JSON), tables (CSV) and arrays for pictures (.npz)."""
+    """All that is known of a sweep in the end: figures (JSON), tables and plots (CSV), arrays for pictures (.npz)."""
 
-    metrics: dict[str, Any]
-    tables: dict[str, pd.DataFrame]
-    pictures: dict[str, Array]
-
-    @property
-    def winner_name(self) -> str:
-        """The name of the winner's trial, whose weights lie in runs/<name>/."""
-        return str(self.metrics["winner"]["name"])
+    metrics: Metrics
+    tables: Mapping[str, pd.DataFrame]
+    plots: Mapping[str, pd.DataFrame]
+    pictures: Mapping[str, Array]
 
 
-def evaluate(
-    table: pd.DataFrame, grid: Grid, runs: Path, data: Dataset, reference: Result, test: Callable[[], Split]
-) -> Evaluation:
+def evaluate(sweep: Sweep, data: Dataset, reference: Result, test: Callable[[], Split]) -> Evaluation:
     """Choose the winner of a sweep on validation data, then test it and the reference.
 
-    `table` is sweep.csv, `grid` what was to be in it. `test` opens the test set: it is called once, after all else has
-    been read.
+    `test` opens the test set: it is called once, after all else has been read.
     """
-    scores = selection.rank(table, grid)
-    winner, second = scores[0], selection.runner_up(scores)
     if reference.status != FINISHED:
         raise NumericsError(
-            f"the note's network {reference.config.name} {reference.status}; mend its values in conf/config.yaml"
+            f"the note's network {reference.config.name} {reference.status}; mend conf/experiment/note.yaml"
         )
-    best = read_best_trial(runs, winner)
+    board = selection.leaderboard(sweep.table, sweep.grid)
+    winner, second = selection.select_winner(board), selection.select_runner_up(board)
+    curves = {seed: sweep.curves(replace(winner.best_trial, seed=seed)) for seed in sweep.grid["seed"]}
+    best, n = sweep.weights(winner.best_trial), len(data.validation.labels)
     validated = predict(best, data.validation)
-    rival = predict(read_best_trial(runs, second), data.validation) if second else None
+    rival = predict(sweep.weights(second.best_trial), data.validation) if second else None
 
     split = test()
-    predictions, noted = predict(best, split), predict(reference.state.parameters, split)
-    confusion = statistics.confusion_matrix(split.labels, predictions.predicted, CLASSES)
-    reliability = statistics.reliability(predictions.confidence, predictions.right)
-    unfinished = selection.unfinished(table, grid)
-    metrics = {
-        "dataset": {"name": data.name, "digest": data.digest},
-        "trials": _counts(table, unfinished),
-        "winner": _trial(winner.best_trial),
-        "validation": _spread(winner) | {"n": len(data.validation.labels)},
-        "test": _shares(predictions)
-        | {
-            "expected_calibration_error": reliability.expected_calibration_error,
-            "mean_confidence": float(predictions.confidence.mean(dtype=np.float64)),
-        },
-        "runner_up": _trial(second.best_trial) | {"validation": _spread(second)} if second else None,
-        "reference": _trial(reference.config)
-        | {"validation": {"accuracy": reference.metrics["validation_accuracy"]}, "test": _shares(noted)},
-        "mcnemar": {
-            "runner_up": _paired("validation", validated, rival) if rival else None,
-            "reference": _paired("test", predictions, noted),
-        },
-    }
+    tested, noted = predict(best, split), predict(reference.state.parameters, split)
+    note = reference.metrics["validation_accuracy"]
+    figures = Metrics(
+        dataset={"name": data.name, "digest": data.digest},
+        blank_pixels=int((data.train.pixels.max(axis=0) == 0).sum()),
+        trials=_counts(sweep, data.validation),
+        winner={**metrics.trial(winner.best_trial), "weights": files.sha256(sweep.weights_file(winner.best_trial))},
+        edges=selection.edges(winner.best_trial, sweep.grid),
+        spikes=[seed for seed, one in curves.items() if selection.ends_on_a_spike(one["validation_accuracy"], n)],
+        validation=winner.validation,
+        test=metrics.shares(tested),
+        runner_up=Rival(
+            metrics.trial(second.best_trial), second.validation, None, statistics.mcnemar(validated.right, rival.right)
+        )
+        if second and rival
+        else None,
+        reference=Rival(
+            metrics.trial(reference.config),
+            Spread(note, note, note, 1),
+            metrics.shares(noted),
+            statistics.mcnemar(tested.right, noted.right),
+        ),
+    )
     tables = {
-        "leaderboard": selection.leaderboard(scores),
-        "missing": unfinished,
-        "per_class": pd.DataFrame({"digit": range(CLASSES), **statistics.per_class(confusion)}),
-        "confusion": pd.DataFrame(confusion).rename_axis("label").reset_index(),
-        "calibration": _calibration(reliability),
+        "leaderboard": board,
+        "missing": selection.unfinished(sweep.table, sweep.grid),
+        "importance": selection.importance(sweep.table, n),
+        "calibration": exhibits.calibration(tested),
+        **exhibits.by_class(data.classes, split, tested),
     }
-    return Evaluation(metrics, tables, _pictures(predictions, split) | {"W1": _foremost_units(best)})
+    plots = exhibits.plots(data.classes, split, tested, curves[winner.best_trial.seed])
+    return Evaluation(figures, tables, plots, exhibits.pictures(data, split, tested, best))
 
 
 def write(evaluation: Evaluation, directory: Path) -> None:
-    """Write metrics.json, its summary for `dvc metrics show`, tables/*.csv and pictures.npz."""
+    """Write metrics.json, its summary for `dvc metrics show`, tables/*.csv, plots/*.csv and pictures.npz."""
     files.remove_partial(directory)
-    files.write_json(directory / "metrics.json", evaluation.metrics)
+    files.write_json(directory / "metrics.json", asdict(evaluation.metrics))
     files.write_json(directory / "summary.json", summary(evaluation.metrics))
-    for name, table in evaluation.tables.items():
-        files.write_text(directory / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    for folder, tables in {"tables": evaluation.tables, "plots": evaluation.plots}.items():
+        for name, table in tables.items():
+            files.write_text(directory / folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     files.save_arrays(directory / "pictures.npz", evaluation.pictures)
 
 
-def summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the few figures that tell one experiment from another, in one row."""
+def summary(figures: Metrics) -> dict[str, Any]:
+    """Return the few figures that tell one experiment from another: a row of them fits a terminal."""
+    trials = figures.trials
     return {
-        "dataset": metrics["dataset"]["name"],
-        "winner": metrics["winner"]["name"],
-        "validation_accuracy": metrics["validation"]["accuracy"],
-        "test_accuracy": metrics["test"]["accuracy"],
-        "test_wrong": metrics["test"]["wrong"],
-        "note_accuracy": metrics["reference"]["test"]["accuracy"],
-        "diverged": metrics["trials"]["diverged"],
+        "test_accuracy": figures.test.accuracy,
+        "validation_accuracy": round(figures.validation.accuracy, 6),
+        "winner": figures.winner["name"],
+        "dataset": figures.dataset["name"],
+        "bad_trials": trials.diverged + trials.failed + trials.missing + trials.learned_nothing,
     }
 
 
-def read_best_trial(runs: Path, score: ConfigurationScore) -> Parameters:
-    """Read the weights of a configuration's best trial, a stack of one."""
-    return read_weights(runs / score.best_trial.name / "weights.npz")
-
-
-def predict(parameters: Parameters, split: Split) -> Predictions:
-    """Ask one network about every image of a part."""
-    predicted, confidence = [], []
-    for start in range(0, len(split.labels), _IMAGES):
-        X = split.pixels[start : start + _IMAGES].T.astype(np.float32) / 255
-        a = network.forward(parameters, X)
-        predicted.append(a.Z2[0].argmax(axis=0))
-        confidence.append(a.A2[0].max(axis=0))
-    digits = np.concatenate(predicted).astype(np.uint8)
-    return Predictions(digits, np.concatenate(confidence), digits == split.labels)
-
-
-def _trial(config: TrainingConfig) -> dict[str, Any]:
-    return {"name": config.name, **asdict(config)}
-
-
-def _spread(score: ConfigurationScore) -> dict[str, Any]:
-    return {
-        "accuracy": score.mean,
-        "lowest": score.lowest,
-        "highest": score.highest,
-        "seeds": len(score.accuracies),
-    }
-
-
-def _shares(predictions: Predictions) -> dict[str, Any]:
-    n = len(predictions.right)
-    low, high = statistics.wilson_interval(predictions.count, n)
-    return {
-        "accuracy": predictions.count / n,
-        "error": (n - predictions.count) / n,
-        "n": n,
-        "wrong": n - predictions.count,
-        "interval": {"low": low, "high": high},
-    }
-
-
-def _paired(data: str, first: Predictions, second: Predictions) -> dict[str, Any]:
-    result = statistics.mcnemar(first.right, second.right)
-    return {"data": data, "n": len(first.right), **asdict(result), "significant": result.significant}
-
-
-def _counts(table: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, int]:
-    states = unfinished["status"].tolist()
-    finished = int((table["status"] == FINISHED).sum())
-    return {"finished": finished} | {state: states.count(state) for state in ("diverged", "failed", "missing")}
-
-
-def _calibration(reliability: statistics.Reliability) -> pd.DataFrame:
-    columns = pd.DataFrame(
-        {
-            "confidence_above": reliability.low.round(6),
-            "confidence_up_to": reliability.high.round(6),
-            "images": reliability.count,
-            "right": reliability.right,
-            "mean_confidence": reliability.confidence,
-            "accuracy": reliability.accuracy,
-        }
-    )
-    return columns[columns["images"] > 0]
-
-
-def _pictures(predictions: Predictions, split: Split) -> dict[str, Array]:
-    """Pick the most confident mistakes, the worst first, and two right ones per digit, evenly through the test set."""
-    wrong = np.flatnonzero(~predictions.right)
-    mistakes = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MISTAKES]
-    by_digit = (np.flatnonzero(predictions.right & (split.labels == digit)) for digit in range(CLASSES))
-    right = np.concatenate(
-        [found[[len(found) // 3, 2 * len(found) // 3]] for found in by_digit if len(found)] or [wrong[:0]]
-    )
-    columns = {
-        "pixels": split.pixels,
-        "labels": split.labels,
-        "predicted": predictions.predicted,
-        "confidence": predictions.confidence,
-        "indices": np.arange(len(split.labels)),
-    }
-    chosen = {"mistakes": mistakes, "correct": right}
-    return {f"{kind}_{name}": values[rows] for kind, rows in chosen.items() for name, values in columns.items()}
-
-
-def _foremost_units(best: Parameters) -> Array:
-    """Return the incoming weights, (units, 784), of the hidden units with the largest outgoing weights."""
-    influence = np.square(best.W2[0], dtype=np.float64).sum(axis=0)
-    foremost: Array = np.argsort(-influence, kind="stable")[:UNITS]
-    return np.take(best.W1[0], foremost, axis=0)
+def _counts(sweep: Sweep, validation: Split) -> TrialCounts:
+    states = selection.unfinished(sweep.table, sweep.grid)["status"].tolist()
+    finished = sweep.table.loc[sweep.table["status"] == FINISHED, "validation_accuracy"]
+    class_counts = np.bincount(validation.labels).tolist()
+    nothing = sum(statistics.learned_nothing(accuracy, class_counts) for accuracy in finished)
+    lost = {state: states.count(state) for state in ("diverged", "failed", "missing")}
+    return TrialCounts(finished=len(finished), **lost, learned_nothing=nothing)

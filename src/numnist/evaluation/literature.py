@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import fsum
 from typing import Any
-
-import numpy as np
 
 from numnist.common.errors import DataError
 from numnist.data.dataset import Dataset, Split
-from numnist.evaluation import evaluate
+from numnist.evaluation.predictions import predict
 from numnist.training.results import FINISHED, Result
 
 
@@ -50,13 +49,16 @@ RECORDS = (
 def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable[[], Split]) -> dict[str, Any]:
     """Set the networks of each experiment, one a seed, beside its record.
 
-    `test` opens the test set, once. DataError where a network did not finish.
+    `test` opens the test set, once. DataError if a network did not finish.
     """
     for results in found.values():
         if bad := [one.config.name for one in results if one.status != FINISHED]:
             raise DataError(f"{', '.join(bad)} diverged, so its experiment has no figure; lower its learning_rate")
     parts = {"test": test(), "validation": data.validation}
-    rows = [asdict(one) | _errors(found[one.experiment], parts[one.measured_on]) for one in RECORDS]
+    rows = [
+        asdict(one) | _errors(found[one.experiment], parts[one.measured_on]) | {"ours": _values(found[one.experiment])}
+        for one in RECORDS
+    ]
     return {"dataset": {"name": data.name, "digest": data.digest}, "rows": rows}
 
 
@@ -70,7 +72,7 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def replace_block(text: str, table: str) -> str:
-    """Put a table between a document's two markers; DataError where it has none."""
+    """Put a table between a document's two markers; DataError if it has none."""
     begin, end = "<!-- published: made by `python -m pipeline.published` -->", "<!-- end of published -->"
     before, found, rest = text.partition(begin)
     _, also_found, after = rest.partition(end)
@@ -79,10 +81,13 @@ def replace_block(text: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
+def _values(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the values of an experiment's networks, which differ in their seeds."""
+    return {name: value for name, value in asdict(results[0].config).items() if name != "seed"}
+
+
 def _errors(results: Sequence[Result], split: Split) -> dict[str, Any]:
-    errors = np.array([1 - evaluate.predict(one.state.parameters, split).right.mean() for one in results])
-    spread = {"mean": errors.mean(), "lowest": errors.min(), "highest": errors.max()}
-    return {name: round(float(value), 6) for name, value in spread.items()} | {
-        "seeds": len(errors),
-        "n": len(split.labels),
-    }
+    n = len(split.labels)
+    errors = [1 - predict(one.state.parameters, split).count / n for one in results]
+    spread = {"mean": fsum(errors) / len(errors), "lowest": min(errors), "highest": max(errors)}
+    return {name: round(value, 6) for name, value in spread.items()} | {"seeds": len(errors), "n": n}

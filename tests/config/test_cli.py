@@ -1,0 +1,61 @@
+"""How commands end when what reads their output ends first."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import ROOT
+
+
+def ended_with_no_reader(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run Python with a standard output that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [sys.executable, *arguments], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, check=False
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "told"),
+    [("", 141, ""), ("raise SystemExit(1)", 1, ""), ("raise DataError('this, too')", 1, "error: this, too\n")],
+)
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize("buffered", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_a_command_whose_reader_has_gone_ends_in_silence(
+    lines: int, ending: str, code: int, told: str, buffered: list[str]
+) -> None:
+    program = f"""
+from pipeline import ROOT
+from numnist.common.errors import DataError
+from numnist.config import cli
+def command():
+    for _ in range({lines}):
+        print("a line")
+    {ending}
+cli.run(command)
+"""
+    ended = ended_with_no_reader(*buffered, "-c", program)
+    assert (ended.returncode, ended.stderr.decode()) == (code, told)
+
+
+def test_predict_into_a_pipe_that_is_closed_ends_in_silence() -> None:
+    ended = ended_with_no_reader("-m", "pipeline.predict", "--json", "docs/three.png")
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_another_pipe_that_breaks_is_no_silent_end() -> None:
+    program = """
+from pipeline import ROOT
+from numnist.config import cli
+def command():
+    raise BrokenPipeError
+cli.run(command)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, check=False)
+    assert ended.returncode == 1 and b"BrokenPipeError" in ended.stderr
