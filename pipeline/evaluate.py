@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Write reports/metrics.json and its summary, reports/tables, reports/plots and reports/pictures.npz."""
+    """Write reports/metrics.json and its summary, reports/tables, plots, pictures.npz and the note's network."""
     from numnist.data import dataset
     from numnist.evaluation import evaluate
-    from numnist.tracking import mlflow_runs, provenance, registry
+    from numnist.tracking import champion
+    from numnist.tracking import runs as tracked
     from numnist.training import results, scheduling
 
     processed = ROOT / "data" / "processed"
@@ -28,17 +29,9 @@ def main() -> None:
     sweep = evaluate.Sweep(results.read_table(ROOT / "sweep.csv"), cli.params().axes, runs)
     found = evaluate.evaluate(sweep, data, reference, lambda: dataset.load_test(processed))
     evaluate.write(found, ROOT / "reports")
-    tracker = mlflow_runs.connect(ROOT)
-    weights = runs / found.metrics.winner["name"] / "weights.npz"
-    figures = {
-        "validation_accuracy": found.metrics.validation.accuracy,
-        "test_accuracy": found.metrics.test.accuracy,
-    }
-    tags = provenance.tags(ROOT) | {mlflow_runs.DATA: data.digest}
-    parent = tracker.sweep(results.sweep_key(results.keys_in(runs)))
-    registry.register(tracker, weights, figures, tags, parent)
-    if parent:
-        tracker.log_metrics(parent, figures)
+    identity = {"name": data.name, "digest": data.digest}
+    results.write_run(ROOT / "reports" / "reference", reference, identity)
+    print(champion.champion(tracked.connect(ROOT), ROOT, evaluated=True).words)
 
 
 def note() -> "TrainingConfig":

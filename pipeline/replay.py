@@ -1,12 +1,10 @@
 """Train one tracked trial again and compare: `python -m pipeline.replay RUN_ID`, or `champion` for the registered one.
 
-Nothing is taken from the store of trials. It computes as the run did, unless numerics=portable or native is given.
+Nothing is taken from the store of trials.
 Exit 0 only where weights and curves have the same bytes.
 """
 
 import argparse
-import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,37 +18,36 @@ def main() -> None:
         "python -m pipeline.replay", description="Train a tracked trial again and compare."
     )
     parser.add_argument("run", help="an MLflow run id of a trial, or champion")
-    modes = ["numerics=portable", "numerics=native"]
-    parser.add_argument("numerics", nargs="?", choices=modes, help="how to compute (default: as the run did)")
     arguments = parser.parse_args()
 
-    from numnist import numerics
     from numnist.data import dataset
     from numnist.reproduce import replay, verify
-    from numnist.tracking import mlflow_runs, registry
+    from numnist.tracking import champion, registry, runs
     from numnist.training import session
 
-    tracker = mlflow_runs.connect(ROOT)
-    recorded = registry.read_trial(tracker, arguments.run)
-    mode = recorded.tags.get("numerics.mode", numerics.pinned())
-    if mode != numerics.pinned() and not arguments.numerics:  # NumPy's kernels are chosen once per process
-        os.execv(sys.executable, [sys.executable, "-m", "pipeline.replay", arguments.run, f"numerics={mode}"])  # noqa: S606
+    tracker = runs.connect(ROOT)
+    run_id = arguments.run
+    if run_id == registry.CHAMPION:
+        found = champion.champion(tracker, ROOT)
+        print(f"replaying {found.words}")
+        run_id = found.run_id
+    recorded = tracker.read_trial(run_id)
     data = dataset.load(ROOT / "data" / "processed")
     with tempfile.TemporaryDirectory(prefix="numnist-replay-") as directory:
         artifacts = Path(directory, "artifacts")
         artifacts.mkdir()
         tracker.copy_files(recorded.run_id, artifacts)
-        found = replay.replay(recorded, artifacts, data, session.tags(ROOT), Path(directory))
+        again = replay.replay(recorded, artifacts, data, session.described(ROOT), Path(directory))
     print(f"{recorded.name}, run {recorded.run_id}, commit {recorded.tags.get('git.commit', 'unknown')}")
-    for name, one in found.differences.items():
+    for name, one in again.differences.items():
         number = "" if one.verdict == verify.SAME else f", largest relative difference {one.relative:.1e} {one.where}"
         print(f"  {name}: {one.verdict}{number}")
-    if found.worst.verdict == verify.SAME:
+    if again.worst.verdict == verify.SAME:
         print("exact: the same bytes")
         return
-    print(f"{found.worst.verdict}; what could explain it:")
+    print(f"{again.worst.verdict}; what could explain it:")
     print(
-        "\n".join(f"  {cause}" for cause in found.causes) or "  nothing that is recorded: this is a defect of numnist"
+        "\n".join(f"  {cause}" for cause in again.causes) or "  nothing that is recorded: this is a defect of numnist"
     )
     raise SystemExit(1)
 

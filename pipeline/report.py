@@ -8,20 +8,14 @@ def main() -> None:
     """Write reports/index.html."""
     from numnist.common import files
     from numnist.report import html_page
-    from numnist.tracking import mlflow_runs
-    from numnist.training import results
+    from numnist.tracking import champion, runs
 
     page = ROOT / "reports" / "index.html"
     files.remove_partial(page.parent)
-    material = html_page.read(ROOT, cli.params())
-    files.write_text(page, html_page.render(material))
-    tracker = mlflow_runs.connect(ROOT)
-    if parent := tracker.sweep(results.sweep_key(results.keys_in(ROOT / "runs"))):
-        tables = sorted((ROOT / "reports" / "tables").glob("*.csv"))
-        tracker.log_files(
-            parent, {"report": [page, ROOT / "reports" / "metrics.json", ROOT / "sweep.csv"], "report/tables": tables}
-        )
-        tracker.log_text(parent, "report/heat_maps.html", html_page.heat_maps(material))
+    files.write_text(page, html_page.render(html_page.read(ROOT, cli.params())))
+    tracker = runs.connect(ROOT)
+    if parent := tracker.sweep(champion.sweep_key(ROOT)):
+        champion.log_report(tracker, ROOT, parent)
 
 
 if __name__ == "__main__":

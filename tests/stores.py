@@ -1,14 +1,25 @@
 """Tracking stores for tests: a copy of one that is made, runs without an owner, weights that say what they see."""
 
 import contextlib
+import json
+import multiprocessing
 import socket
 import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from numnist.common import files
-from numnist.tracking.mlflow_runs import Tracker
+from numnist.config.schema import TrainingConfig
+from numnist.tracking import owners, registry
+from numnist.tracking.runs import Tracker
+
+CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.1, iterations=3, seed=0, initialization="he")
+PARAMS = asdict(CONFIG)
+DIGEST = "0123456789abcdef" * 4
 
 
 def weights_file(path: Path, bias: list[float]) -> Path:
@@ -27,10 +38,50 @@ def copy_store(template: Path, root: Path) -> None:
 
 def disown(tracker: Tracker, run: str) -> None:
     """Make a run look as if its process had been killed, and its pid were another's by now."""
-    tracker.set_tags(run, {"numnist.started": "1.0"})
+    tracker.set_tags(run, {owners.OWNER: f"{owners.machine()} 1 1.0"})
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def trained(
+    directory: Path, status: str = "finished", losses: Sequence[float] = (2.0, 1.0, 0.5, 0.25), bias: float = 0.0
+) -> Path:
+    """Write a trial's directory and return it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights_file(directory / "weights.npz", [bias] * 10)
+    record = {"name": CONFIG.name, "config": asdict(CONFIG), "key": "trial", "status": status, "iteration": 2}
+    record["dataset"] = {"name": "mnist", "digest": DIGEST}
+    (directory / "result.json").write_text(json.dumps(record))
+    lines = ["iteration,train_loss", *(f"{k},{loss!r}" for k, loss in enumerate(losses))]
+    (directory / "curves.csv").write_text("\n".join(lines) + "\n")
+    return directory
+
+
+def begin(
+    tracker: Tracker,
+    key: str,
+    parent: str | None,
+    tags: dict[str, str],
+    params: Mapping[str, object] | None = PARAMS,
+) -> str:
+    return tracker.begin_trial(CONFIG.name, key, parent, tags, params)
+
+
+def in_processes(work: Callable[[Path], None], root: Path, count: int = 1) -> list[int | None]:
+    """Do the work in child processes at once, the store below `root`, and return how they ended."""
+    processes = [multiprocessing.get_context("fork").Process(target=work, args=(root,)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def register(tracker: Tracker, directory: Path, bias: float = 0.0, **tags: str) -> Any:
+    """Log a trial that ends with such weights, and register them; return the version."""
+    run_id = tracker.log_directory(trained(directory, bias=bias), None, {})
+    return registry.register(tracker.store, directory / "weights.npz", run_id, tags)

@@ -19,7 +19,7 @@ from stores import copy_store
 from numnist.config.schema import DataConfig, Source
 from numnist.data import dataset, fetching
 from numnist.evaluation import selection
-from numnist.tracking import mlflow_runs
+from numnist.tracking import runs as tracked
 from numnist.training import results
 
 LONG = ("-m", "pipeline.train", "-m", "hidden_size=3", "iterations=1,1000000", "seed=0")
@@ -29,11 +29,13 @@ LONG = ("-m", "pipeline.train", "-m", "hidden_size=3", "iterations=1,1000000", "
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with data and an empty tracking store, at a path with a space and letters beyond ASCII."""
     directory = checkout.make(tmp_path_factory.mktemp("größe zwei"))
-    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw", None)
-    dataset.preprocess(directory / "data" / "raw", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0))
+    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw" / "mnist-5k")
+    dataset.preprocess(
+        directory / "data" / "raw" / "mnist-5k", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        mlflow_runs.connect(directory)
+        tracked.connect(directory)
     return directory
 
 
@@ -71,9 +73,9 @@ def owner(directory: Path) -> int:
     return int(path.read_text(encoding="utf-8")) if path.exists() else 0
 
 
-def runs(directory: Path) -> list[mlflow_runs.Any]:
-    tracker = mlflow_runs.connect(directory)
-    return list(tracker.client.search_runs([tracker.experiment], max_results=1000))
+def runs(directory: Path) -> list[tracked.Any]:
+    tracker = tracked.connect(directory)
+    return list(tracker.store.client.search_runs([tracker.store.experiment], max_results=1000))
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def test_one_trains_in_a_store_and_the_others_wait_and_name_it(ended: Ended) -> 
 
 
 def test_a_training_that_was_ended_is_killed_and_after_kill_9_the_next_start_says_so(ended: Ended) -> None:
-    status = {run.data.tags["numnist.pid"]: run.info.status for run in runs(ended.directory)}
+    status = {run.data.tags["numnist.owner"].split()[1]: run.info.status for run in runs(ended.directory)}
     assert status == {str(pid): "KILLED" for pid in ended.pids.values()}
 
 
@@ -145,8 +147,6 @@ def test_after_kill_9_of_dvc_its_orphan_keeps_others_out(copy: Path) -> None:
 FAULTY = """
 import sys
 import pipeline
-from numnist import numerics
-numerics.pin("portable")
 from numnist.training import loop
 from numnist.config import cli
 from pipeline import train
@@ -177,8 +177,8 @@ def test_a_trial_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(c
     assert sorted(table["name"]) == good
     grid = {"hidden_size": [3, 4], "learning_rate": [0.1], "iterations": [2], "seed": [0, 1]}
     assert selection.unfinished(table, grid)[["hidden_size", "seed", "status"]].values.tolist() == [[3, 0, "missing"]]
-    status = {run.info.run_name: run.info.status for run in runs(copy)}
-    assert status == {"sweep of 4 trials": "FAILED", bad: "FAILED"} | dict.fromkeys(good, "FINISHED")
+    status = {run.info.run_name.partition(" (")[0]: run.info.status for run in runs(copy)}
+    assert status == {"hidden_size 3, 4; seed 0, 1": "FAILED", bad: "FAILED"} | dict.fromkeys(good, "FINISHED")
     again = train("none")
     assert again.returncode == 0, again.stderr
     assert [line for line in again.stdout.splitlines() if line.startswith("trains")] == [f"trains {bad}"]
@@ -207,7 +207,7 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
     edits = """
     (ROOT / "src" / "numnist" / "data" / "idx.py").open("a").write("# edited")
     text = (ROOT / "params.yaml").read_text().replace("split_seed: 0", "split_seed: 1")
-    (ROOT / "params.yaml").write_text(text.replace("numerics: portable", "numerics: native"))  # not the stage's
+    (ROOT / "params.yaml").write_text(text.replace("arithmetic: exact", "arithmetic: fast"))  # not the stage's
 """
     stage.write_text(
         stage.read_text().replace(

@@ -8,7 +8,7 @@ import checkout
 import pytest
 
 from numnist.config.schema import TRAINING_KEYS
-from numnist.tracking import mlflow_runs
+from numnist.tracking import runs as tracked
 
 pytestmark = pytest.mark.slow
 SWEEP: dict[str, list[object]] = {
@@ -52,18 +52,18 @@ def test_it_ends_with_the_bytes_of_a_sweep_that_was_left_alone(killed: tuple[Pat
 
 def test_every_trial_is_tracked_once_in_each_sweep_and_no_run_is_left_open(killed: tuple[Path, int]) -> None:
     directory, rounds = killed
-    tracker = mlflow_runs.connect(directory)
-    runs = tracker.client.search_runs([tracker.experiment], max_results=5000)
+    tracker = tracked.connect(directory)
+    runs = tracker.store.client.search_runs([tracker.store.experiment], max_results=5000)
     assert {run.info.status for run in runs} == {"FINISHED"}
-    sweeps = [run for run in runs if mlflow_runs.SWEEP in run.data.tags]
-    assert rounds <= len(sweeps)  # more where a kill came after the last run was closed
+    sweeps = [run for run in runs if tracked.SWEEP in run.data.tags]
+    assert rounds == len(sweeps)
     for sweep in sweeps:
         children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == sweep.info.run_id]
         assert Counter(run.info.run_name for run in children) == Counter({run.info.run_name: 1 for run in children})
         assert len(children) == TRIALS
         for run in children:
             assert set(run.data.params) == set(TRAINING_KEYS)
-            curve = tracker.client.get_metric_history(run.info.run_id, "train_loss")
-            assert sorted(point.step for point in curve) == mlflow_runs._steps(int(run.data.params["iterations"]) + 1)
-            stored = {artifact.path for artifact in tracker.client.list_artifacts(run.info.run_id)}
-            assert stored == {"weights.npz", "curves.csv", "result.json"}
+            curve = tracker.store.client.get_metric_history(run.info.run_id, "train_loss")
+            assert sorted(point.step for point in curve) == tracked._steps(int(run.data.params["iterations"]) + 1)
+            stored = {artifact.path for artifact in tracker.store.client.list_artifacts(run.info.run_id)}
+            assert stored == {"weights.npz", "curves.csv", "result.json", "config.yaml"}

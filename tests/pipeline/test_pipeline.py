@@ -11,9 +11,11 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from numnist.common import dvc_lock
 from numnist.data import dataset
-from numnist.tracking import mlflow_runs, registry
-from numnist.training import results, scheduling
+from numnist.tracking import champion, registry
+from numnist.tracking import runs as tracked
+from numnist.training import scheduling
 from pipeline.evaluate import note
 
 
@@ -35,9 +37,9 @@ def copy(finished: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def runs(directory: Path) -> list[mlflow_runs.Any]:
-    tracker = mlflow_runs.connect(directory)
-    return list(tracker.client.search_runs([tracker.experiment], max_results=1000))
+def runs(directory: Path) -> list[tracked.Any]:
+    tracker = tracked.connect(directory)
+    return list(tracker.store.client.search_runs([tracker.store.experiment], max_results=1000))
 
 
 def children(directory: Path) -> dict[str, list[str]]:
@@ -52,9 +54,10 @@ def children(directory: Path) -> dict[str, list[str]]:
 
 def test_every_trial_is_a_finished_child_of_one_sweep_and_has_its_directory(finished: Path) -> None:
     [(_, names)] = children(finished).items()
-    assert len(names) == checkout.TRIALS
-    assert sorted(names) == sorted(path.name for path in (finished / "runs").iterdir())
-    for name in names:
+    trials = sorted(path.name for path in (finished / "runs").iterdir())
+    assert len(trials) == checkout.TRIALS
+    assert sorted(names) == sorted([*trials, note().name])  # the note's network is a run, too
+    for name in trials:
         held = {path.name for path in (finished / "runs" / name).iterdir()}
         assert held == {"weights.npz", "curves.csv", "result.json"}
 
@@ -88,10 +91,36 @@ def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
     assert shown["test_accuracy"] == metrics["test"]["accuracy"] and shown["dataset"] == "mnist-5k"
 
 
-def test_the_winner_is_the_registered_champion(finished: Path) -> None:
+def test_dvcs_tables_fit_120_columns_and_lead_with_what_tells_experiments_apart(finished: Path) -> None:
+    metrics = checkout.run(finished, "dvc", "metrics", "show").stdout.splitlines()
+    assert 0 < max(map(len, metrics)) <= 120
+    experiments = checkout.run(finished, "dvc", "exp", "show", "--csv").stdout.splitlines()[0].split(",")
+    fixed = ["Experiment", "rev", "typ", "Created", "parent"]
+    assert experiments[: len(fixed) + 4] == [*fixed, "test_accuracy", "validation_accuracy", "winner", "dataset"]
+
+
+def test_dvc_draws_curves_and_confusion_matrix_by_its_own_templates(finished: Path) -> None:
+    drawn = checkout.run(finished, "dvc", "plots", "show", "--json")
+    assert drawn.returncode == 0, drawn.stderr
+    shown = json.loads(drawn.stdout)
+    assert not shown.get("errors")
+    points = {name: len(one["content"]["data"]["values"]) for name, [one] in shown["data"].items()}
+    iterations = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))["winner"]["iterations"]
+    assert points["confusion"] == 1_000  # test images
+    assert points["accuracy"] == points["loss"] == 2 * (iterations + 1)
+    assert points["sweep"] == checkout.TRIALS
+
+
+def test_the_winner_is_the_registered_champion(finished: Path, tmp_path: Path) -> None:
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    weights = registry.weights_of(mlflow_runs.connect(finished), "champion")
+    tracker = tracked.connect(finished)
+    version = registry.champion(tracker.store)
+    weights = registry.weights_of(tracker.store, version, tmp_path)
     assert weights.read_bytes() == (finished / "runs" / metrics["winner"]["name"] / "weights.npz").read_bytes()
+    run = tracker.store.client.get_run(version.run_id)
+    assert run.info.run_name == metrics["winner"]["name"] and "winner" in run.data.tags
+    assert run.data.metrics["test_accuracy"] == metrics["test"]["accuracy"]
+    assert run.outputs and [model.model_id in version.source for model in run.outputs.model_outputs] == [True]
 
 
 def test_the_report_names_the_sample_in_its_first_line_of_text(finished: Path) -> None:
@@ -130,7 +159,7 @@ def test_of_two_make_run_at_once_one_waits_for_the_other(copy: Path) -> None:
         ("data.split_seed", 1, {"preprocess", "report"}),
         ("sweep.seed", [0], {"train", "evaluate", "report"}),
         ("initialization", "uniform", {"train"}),
-        ("numerics", "native", {"train", "evaluate"}),
+        ("arithmetic", "fast", {"train"}),
         ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
         ("datasets.mnist.mirrors", ["https://example.org/"], set()),
     ],
@@ -159,7 +188,7 @@ def test_an_edit_of_a_parameter_concerns_just_its_stages(copy: Path, key: str, v
 def test_a_sweep_by_hand_from_another_directory_adds_its_own_children(copy: Path, tmp_path: Path) -> None:
     done = checkout.run(copy, "pipeline.train", "-m", "hidden_size=3,5", "iterations=1,3", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(len(names) for names in children(copy).values()) == [4, checkout.TRIALS]
+    assert sorted(len(names) for names in children(copy).values()) == [4, checkout.TRIALS + 1]
     assert not list(tmp_path.glob("*.db")) and len(list((copy / "launches").glob("*/sweep.csv"))) == 2 - 1
 
 
@@ -167,12 +196,12 @@ def test_the_figures_go_to_the_sweep_that_they_are_of_not_to_a_newer_one(copy: P
     for command in (("pipeline.train", "-m", "hidden_size=3", "iterations=1,2"), ("pipeline.evaluate",)):
         done = checkout.run(copy, *command)
         assert done.returncode == 0, done.stdout + done.stderr
-    tracker = mlflow_runs.connect(copy)
-    own = tracker.sweep(results.sweep_key(results.keys_in(copy / "runs")))
+    tracker = tracked.connect(copy)
+    own = tracker.sweep(champion.sweep_key(copy))
     newest = tracker.newest_sweep()
     assert own and newest and own != newest
-    assert "test_accuracy" in tracker.client.get_run(own).data.metrics
-    assert "test_accuracy" not in tracker.client.get_run(newest).data.metrics
+    assert "test_accuracy" in tracker.store.client.get_run(own).data.metrics
+    assert "test_accuracy" not in tracker.store.client.get_run(newest).data.metrics
 
 
 def test_a_value_out_of_range_creates_no_run_and_no_directory(copy: Path) -> None:
@@ -203,13 +232,15 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
         code.write("\nBLOCK_IMAGES = 300  # changed\n")
     (copy / "src" / "numnist" / "added.py").write_text("ADDED = True\n")
     assert checkout.run(copy, "pipeline.train", "hidden_size=3", "iterations=2").returncode == 0
-    tracker = mlflow_runs.connect(copy)
+    tracker = tracked.connect(copy)
     [run] = [one for one in runs(copy) if one.data.params.get("hidden_size") == "3"]
-    changed = Path(tracker.client.download_artifacts(run.info.run_id, "provenance.diff")).read_text(encoding="utf-8")
+    changed = Path(tracker.store.client.download_artifacts(run.info.run_id, "provenance.diff")).read_text(
+        encoding="utf-8"
+    )
     assert (
         "+BLOCK_IMAGES = 300  # changed" in changed
         and "+ADDED = True" in changed
-        and run.data.tags["git.dirty"] == "true"
+        and tracker.read_trial(run.info.run_id).tags["git.dirty"] == "true"
     )
     subprocess.run(["git", "checkout", "-q", "src"], cwd=copy, check=True)
     processed = description.read_text(encoding="utf-8")
@@ -217,9 +248,9 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
     (copy / "params.yaml").write_text(params.replace("split_seed: 0", "split_seed: 1"), encoding="utf-8")
     assert checkout.run(copy, "pipeline.preprocess").returncode == 0
     assert description.read_text(encoding="utf-8") != processed
-    done = checkout.run(copy, "pipeline.replay", run.info.run_id, "numerics=native")
+    done = checkout.run(copy, "pipeline.replay", run.info.run_id)
     assert done.returncode == 1 and "what could explain it:" in done.stdout, done.stdout + done.stderr
-    for cause in ("other data: digest ", "other training code: ", "numerics.mode: portable then, native now"):
+    for cause in ("other data: digest ", "other training code: "):
         assert cause in done.stdout
     assert "uncommitted changes then" in done.stdout and "uncommitted changes now" in done.stdout
 
@@ -258,3 +289,53 @@ def test_a_launcher_of_several_processes_gives_the_same_bytes(copy: Path) -> Non
     trained_by(copy, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3")
     [output] = set((copy / "launches").iterdir()) - before
     assert sorted(path.name for path in output.iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+
+
+def rot(copy: Path, name: str, old: bytes, new: bytes) -> None:
+    """Change a file's object in DVC's cache, and take it out of there again."""
+    digest = dvc_lock.md5(copy / name)
+    kept = copy / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    content = kept.read_bytes()
+    assert old in content
+    kept.chmod(0o644)
+    kept.write_bytes(content.replace(old, new))
+    kept.chmod(0o444)
+    (copy / name).unlink()
+    assert checkout.run(copy, "dvc", "checkout").returncode == 0
+    assert (copy / name).read_bytes() != content
+    assert "up to date" in checkout.run(copy, "dvc", "status").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "old", "new", "stage"),
+    [
+        pytest.param(
+            "data/processed/dataset.json", "data/processed", b"}", b"", "train", marks=pytest.mark.slow, id="cut"
+        ),
+        pytest.param("sweep.csv", "sweep.csv", b",0.", b",0.9", "evaluate", id="edited"),
+        pytest.param(
+            "reports/metrics.json", "reports/metrics.json", b"0.", b"0.9", "report", marks=pytest.mark.slow, id="result"
+        ),
+    ],
+)
+def test_an_object_that_rots_in_dvcs_cache_is_refused_and_comes_back_by_the_remedy(
+    copy: Path, name: str, out: str, old: bytes, new: bytes, stage: str
+) -> None:
+    made = {path: path.read_bytes() for path in copy.glob("reports/*.*")}
+    lock = (copy / "dvc.lock").read_text()
+    rot(copy, name, old, new)
+    made.pop(copy / name, None)
+    for command in (("dvc", "repro", "--force", "--single-item", stage), ("pipeline.run",)):
+        refused = checkout.run(copy, *command)
+        assert refused.returncode != 0 and "Traceback" not in refused.stderr
+        assert f"error: {copy / out}: dvc.lock says that " in refused.stderr
+        assert "DVC's cache is damaged" in refused.stderr and "up to date" not in refused.stdout
+    assert all(path.read_bytes() == made[path] for path in made if path.exists())  # DVC removes a stage's own outs
+    remedy = [line.strip() for line in refused.stderr.splitlines() if line.startswith("  ")]
+    assert len(remedy) == 2
+    for line in remedy:
+        done = subprocess.run(line, shell=True, cwd=copy, env=checkout.environment(copy), capture_output=True)
+        assert done.returncode == 0, done.stderr
+    done = checkout.run(copy, "pipeline.run")
+    assert done.returncode == 0 and "Everything is up to date." in done.stdout, done.stderr
+    assert (copy / "dvc.lock").read_text().splitlines() == lock.splitlines()

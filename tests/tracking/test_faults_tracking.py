@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import sqlalchemy
 from limits import no_file_larger_than
-from stores import copy_store, disown, weights_file
+from stores import copy_store, disown, register
 
+from numnist.common import files
 from numnist.common.errors import DataError, TrackingError
 from numnist.config.schema import DataConfig, TrainingConfig
 from numnist.data import dataset, idx
-from numnist.tracking import mlflow_runs, registry
+from numnist.tracking import runs as tracked
 from numnist.training.session import Session
 
 CONFIG = TrainingConfig(hidden_size=3, learning_rate=0.3, iterations=4, seed=0, initialization="he")
@@ -35,13 +36,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template")
     for prefix, images in (("train", 240), ("t10k", 20)):
         split = digits.split(images)
-        (root / "raw").mkdir(exist_ok=True)
-        idx.write_images(root / "raw" / f"{prefix}-images-idx3-ubyte", split.pixels)
-        idx.write_labels(root / "raw" / f"{prefix}-labels-idx1-ubyte", split.labels)
+        files.write_bytes(root / "raw" / f"{prefix}-images-idx3-ubyte", idx.pack(split.pixels))
+        files.write_bytes(root / "raw" / f"{prefix}-labels-idx1-ubyte", idx.pack(split.labels))
     dataset.preprocess(root / "raw", root / "data" / "processed", DataConfig("made-up", 4, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        mlflow_runs.connect(root)
+        tracked.connect(root)
     return root
 
 
@@ -55,8 +55,11 @@ def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def statuses(root: Path) -> dict[str, str]:
-    tracker = mlflow_runs.connect(root)
-    return {str(run.info.run_name): run.info.status for run in tracker.client.search_runs([tracker.experiment])}
+    tracker = tracked.connect(root)
+    return {
+        str(run.info.run_name).partition(" (")[0]: run.info.status
+        for run in tracker.store.client.search_runs([tracker.store.experiment])
+    }
 
 
 def on_disk(root: Path) -> set[str]:
@@ -66,7 +69,7 @@ def on_disk(root: Path) -> set[str]:
 def test_a_trial_that_diverges_fails_with_its_iteration(root: Path) -> None:
     one = Session(root)
     result = one.run_trial(replace(CONFIG, learning_rate=1e6, iterations=50), root / "runs")
-    [run] = one.tracker.client.search_runs([one.tracker.experiment])
+    [run] = one.tracker.store.client.search_runs([one.tracker.store.experiment])
     assert (run.info.status, run.data.tags["diverged"]) == ("FAILED", str(result.state.iteration))
     assert "validation_accuracy" not in run.data.metrics or np.isfinite(run.data.metrics["validation_accuracy"])
 
@@ -108,7 +111,7 @@ def test_a_database_locked_half_way_costs_no_result_and_the_same_command_logs_th
     for trial in TRIALS:
         later.run_trial(trial, root / "runs")
     later.end("FINISHED")
-    assert statuses(root) == {"sweep of 3 trials": "FINISHED"} | {trial.name: "FINISHED" for trial in TRIALS}
+    assert statuses(root) == {"seed 0, 1, 2": "FINISHED"} | {trial.name: "FINISHED" for trial in TRIALS}
 
 
 class Server(ThreadingHTTPServer):
@@ -123,7 +126,10 @@ class Server(ThreadingHTTPServer):
 
 ANSWERS = {
     "experiments/get-by-name": {"experiment": {"experiment_id": "7", "name": "numnist", "lifecycle_stage": "active"}},
-    "runs/create": {"run": {"info": {"run_id": "a" * 32, "status": "RUNNING"}, "data": {}}},
+    "runs/create": {
+        "run": {"info": {"run_id": "a" * 32, "status": "RUNNING", "artifact_uri": "mlflow-artifacts:/7/a"}, "data": {}}
+    },
+    "runs/get": {"run": {"info": {"run_id": "a" * 32, "artifact_uri": "mlflow-artifacts:/7/a"}, "data": {}}},
 }
 
 
@@ -143,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_GET
+    do_POST = do_PUT = do_GET
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -177,11 +183,11 @@ def test_a_server_that_falls_silent_half_way_is_waited_for_once_and_costs_no_res
 
 
 def test_a_full_disk_under_the_database_is_told_by_its_name(root: Path) -> None:
-    tracker = mlflow_runs.connect(root)
+    tracker = tracked.connect(root)
     with no_file_larger_than(1_000), pytest.raises(TrackingError, match=r"mlflow\.db failed, to begin the sweep"):
         tracker.begin_sweep("key", "a sweep", {})
     tracker.begin_sweep("key", "a sweep", {})
-    assert statuses(root) == {"a sweep": "RUNNING"}
+    assert list(statuses(root).values()) == ["RUNNING"]
 
 
 class Trap:
@@ -195,9 +201,9 @@ class Trap:
 
 
 def test_a_pickle_in_the_place_of_the_champions_weights_is_not_executed(root: Path) -> None:
-    tracker = mlflow_runs.connect(root)
-    registry.register(tracker, weights_file(root / "weights.npz", [0.0] * 10), {}, {}, None)
-    [weights] = (root / "mlartifacts").rglob("weights.npz")
+    tracker = tracked.connect(root)
+    register(tracker, root / "trial")
+    [weights] = (root / "mlartifacts").rglob("model*/**/artifacts/weights.npz")
     trap = root / "executed"
     for bad in (pickle.dumps(Trap(trap)), _object_array(root, trap)):
         weights.write_bytes(bad)
@@ -214,4 +220,4 @@ def _object_array(root: Path, trap: Path) -> bytes:
 @pytest.mark.parametrize("run", ["../../secret", "..", "/etc/passwd", "file:///etc/passwd", "no-such-run"])
 def test_a_run_that_is_a_path_or_a_slip_is_refused_and_the_store_is_not_blamed(root: Path, run: str) -> None:
     with pytest.raises(DataError, match=f"holds no run {run}; `make ui` shows which there are"):
-        registry.weights_of(mlflow_runs.connect(root), run)
+        tracked.connect(root).weights_of(run, root)

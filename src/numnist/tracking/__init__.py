@@ -1,4 +1,5 @@
-"""MLflow: experiments, runs, the registry and the registered model. Is told numbers and files, and knows no training.
+"""MLflow: the store, its runs, the registered model. Is told numbers and files, and knows no training.
 
-May import: common, config. Start reading in `mlflow_runs.py`; the champion is registered in `registry.py`.
+May import: common. Start reading in `champion.py`, which says what the store owes to the workspace; `store.py` opens
+it, `runs.py` logs, `registry.py` keeps the networks.
 """

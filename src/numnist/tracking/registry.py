@@ -1,89 +1,139 @@
-"""The registered model: the best network so far, a version of `numnist` in MLflow's registry, alias `champion`."""
+"""The registered model `numnist`: versions in MLflow's registry, each a network, and the alias `champion`.
+
+A version is known by the digests of its weights and its data set, and by that of its stored files: one that is
+damaged or gone is no longer taken for what it was.
+"""
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from numnist.common import files
+from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
-from numnist.tracking import mlflow_runs
-from numnist.tracking.mlflow_runs import DATA, MODEL, WEIGHTS, TrackedRun, Tracker
+from numnist.tracking.runs import WEIGHTS
+from numnist.tracking.store import Store, none_if_missing, tracking_errors
 
-CHAMPION = "champion"  # the alias, and what people give in the place of a run's id
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+MODEL, CHAMPION = "numnist", "champion"
+DATA, STORED = "numnist.data", "numnist.stored"  # tags of a version: the digests of its data set and its files
 
 _NOTE = (
-    "The network that won a sweep on validation data. In: float32 (m, 784), pixels from 0 to 255, ink bright. "
-    "Out: the digit and ten probabilities an image. The alias `champion` marks the newest."
+    "The network that won a sweep on validation data. In: images, (m, 784) or (m, 28, 28), pixels from 0 to 255, ink "
+    "bright. Out: the digit and ten probabilities per image. The alias `champion` marks the winner of the locked "
+    "results."
 )
 
 
-def register(
-    tracker: Tracker, weights: Path, metrics: Mapping[str, float], tags: Mapping[str, str], parent: str | None
-) -> str:
-    """Make these weights the champion and return its URI (models:/numnist/<version>).
-
-    A champion with the same weights and the same data set (`tags[DATA]`) stays as it is.
-    """
-    tags = {**tags, WEIGHTS: files.sha256(weights)}
-    with mlflow_runs.tracking_errors(tracker.uri, "register the champion"):
-        version = _version(tracker)
-        if version is None or any(version.tags.get(name) != tags.get(name) for name in (WEIGHTS, DATA)):
-            version = _new_version(tracker, weights, metrics, tags, parent)
-            tracker.client.set_registered_model_alias(MODEL, CHAMPION, version.version)
-        return f"models:/{MODEL}/{version.version}"
+def find(store: Store, weights: str, data: str) -> Any:
+    """Return the newest version with these digests whose stored files are whole, or None."""
+    with tracking_errors(store.uri, "find a registered network"):
+        condition = f"name = '{MODEL}' and tags.`{WEIGHTS}` = '{weights}'"
+        found = store.client.search_model_versions(condition, order_by=["version_number DESC"])
+        return next((one for one in found if one.tags.get(DATA) == data and _is_whole(store, one)), None)
 
 
-def weights_of(tracker: Tracker, run: str) -> Path:
-    """Return the weights file of a run, or of the champion; DataError where there is none."""
-    if run != CHAMPION:
-        return tracker.weights_of(run)
-    source = _there_is(tracker).source
-    return tracker.download("find the champion's weights", artifact_uri=f"{source}/artifacts/weights.npz")
+def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str]) -> Any:
+    """Store the model that these weights make, of the trial that trained them, and return it as the newest version."""
+    from mlflow.entities import LoggedModelOutput
+
+    client = store.client
+    with tracking_errors(store.uri, "register a network"), tempfile.TemporaryDirectory() as directory:
+        logged = client.create_logged_model(store.experiment, MODEL, run_id, dict(tags), model_type="classifier")
+        model = Path(directory, "model")
+        _save(model, weights, logged.model_id, run_id)
+        client.log_model_artifacts(logged.model_id, str(model))
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        none_if_missing(lambda: client.create_registered_model(MODEL, description=_NOTE))  # None: there is one
+        tags = {**tags, WEIGHTS: files.sha256(weights), STORED: dvc_lock.md5(model)}
+        source = logged.artifact_location  # models:/<id> would be looked up in the process's default store
+        return client.create_model_version(MODEL, source, run_id, tags, model_id=logged.model_id)
 
 
-def model(tracker: Tracker) -> Any:
-    """Load the champion as MLflow does; DataError where there is none, or it is damaged."""
-    source = _there_is(tracker).source
-    return mlflow_runs.load_model(str(tracker.download("load the champion", artifact_uri=source)))
+def champion(store: Store) -> Any:
+    """Return the version that has the alias, or None."""
+    with tracking_errors(store.uri, "find the champion"):
+        return none_if_missing(lambda: store.client.get_model_version_by_alias(MODEL, CHAMPION))
 
 
-def read_trial(tracker: Tracker, run: str) -> TrackedRun:
-    """Return what is kept of a trial's run, or of the newest one with the champion's weights; DataError where none."""
-    if run != CHAMPION:
-        return tracker.read_trial(run)
-    found = tracker.newest_trial(_there_is(tracker).tags.get(WEIGHTS, ""))
-    if found is None:
-        raise DataError("no run in the store has the champion's weights; give the id of one: `make ui` shows them")
-    return tracker.read_trial(found)
+def crown(store: Store, version: str, tags: Mapping[str, str]) -> None:
+    """Give a version the alias."""
+    with tracking_errors(store.uri, "move the alias champion"):
+        for name, value in tags.items():
+            store.client.set_model_version_tag(MODEL, version, name, value)
+        store.client.set_registered_model_alias(MODEL, CHAMPION, version)
 
 
-def _there_is(tracker: Tracker) -> Any:
-    """Return the champion's version, or say that there is none."""
-    with mlflow_runs.tracking_errors(tracker.uri, "find the champion"):
-        version = _version(tracker)
-    if version is None:
-        raise DataError("there is no champion yet; `make run` trains and registers one")
-    return version
+def weights_of(store: Store, version: Any, directory: Path) -> Path:
+    """Copy a version's files into a directory, and return its weights file."""
+    path = _download(store, version, str(directory)) / "artifacts" / "weights.npz"
+    if not path.is_file():
+        raise _damaged(store, version, "it holds no weights.npz")
+    return path
 
 
-def _version(tracker: Tracker) -> Any:
-    """Return the champion's version, or None where there is no model, or no such alias."""
-    return mlflow_runs.none_if_missing(lambda: tracker.client.get_model_version_by_alias(MODEL, CHAMPION))
+def model(store: Store, version: Any) -> "PyFuncModel":
+    """Load a version as MLflow does; DataError if it is damaged. A pickle is neither read nor taken."""
+    from mlflow import pyfunc
+
+    directory = _download(store, version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it finds no type hints
+        try:
+            return pyfunc.load_model(str(directory))
+        except Exception as error:  # of MLflow, YAML, Python and NumPy, after what is damaged
+            raise _damaged(store, version, f"{type(error).__name__}: {error}") from None
 
 
-def _new_version(
-    tracker: Tracker, weights: Path, metrics: Mapping[str, float], tags: Mapping[str, str], parent: str | None
-) -> Any:
-    """Store the model that these weights make, and register it as the newest version."""
-    client = tracker.client
-    logged = client.create_logged_model(tracker.experiment, MODEL, parent, dict(tags), model_type="classifier")
+def _download(store: Store, version: Any, directory: str | None = None) -> Path:
+    """Return a copy of a version's files on this machine."""
+    with tracking_errors(store.uri, f"read version {version.version} of {MODEL}"):
+        from mlflow.artifacts import download_artifacts
+
+        return Path(download_artifacts(artifact_uri=version.source, dst_path=directory, tracking_uri=store.uri))
+
+
+def _is_whole(store: Store, version: Any) -> bool:
+    """Whether a version's stored files are those that were stored."""
     with tempfile.TemporaryDirectory() as directory:
-        mlflow_runs.save_model(Path(directory, "model"), weights, logged.model_id, parent)
-        client.log_model_artifacts(logged.model_id, str(Path(directory, "model")))
-    client.finalize_logged_model(logged.model_id, "READY")
-    mlflow_runs.none_if_missing(lambda: client.create_registered_model(MODEL, description=_NOTE))  # None: there is one
-    figures = {name: f"{value:.6g}" for name, value in metrics.items()}
-    source = logged.artifact_location  # models:/<id> would be looked up in the process's default store
-    model_id = logged.model_id if parent else None  # and so would the model of no run
-    return client.create_model_version(MODEL, source, parent, {**figures, **tags}, model_id=model_id)
+        try:
+            return dvc_lock.md5(_download(store, version, directory)) == version.tags.get(STORED)
+        except Exception:  # gone: told by each kind of store in its own way
+            return False
+
+
+def _damaged(store: Store, version: Any, reason: str) -> DataError:
+    return DataError(
+        f"version {version.version} of {MODEL} in {store.name} is damaged: {' '.join(reason.split())[:300]}. With the "
+        "results in place (`make run`, or `dvc pull`), the same command registers it anew"
+    )
+
+
+def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
+    """Write the model that `pyfunc_model.py` and the weights make: code, arrays and text, no pickle."""
+    from importlib.metadata import version
+
+    from mlflow import pyfunc
+    from mlflow.models import Model
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import Array
+    from numpy import dtype
+
+    inputs = Schema([TensorSpec(dtype("float32"), (-1, 784))])
+    columns = (DataType.long, "digit"), (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
+    outputs = Schema([ColSpec(*column) for column in columns])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it would like an input example, beside the signature
+        pyfunc.save_model(
+            directory,
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={"weights": str(weights)},
+            signature=ModelSignature(inputs, outputs),
+            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas")],
+            mlflow_model=Model(artifact_path=MODEL, run_id=run_id, model_id=model_id),
+        )

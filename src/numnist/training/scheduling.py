@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numnist import numerics
-from numnist.common import progress
+from numnist import network
+from numnist.common import machine, progress
 from numnist.common.errors import ExecutorError
 from numnist.common.progress import Report
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.training import stacks
 from numnist.training.checkpoints import CheckpointStore
+from numnist.training.clock import Watch
 from numnist.training.loop import Images, State, TrainingTask
 from numnist.training.results import Result
 from numnist.training.stacks import Plan, Trained
@@ -43,8 +44,8 @@ class WorkerPool:
 
 
 def open_store(directory: Path, data: Dataset) -> CheckpointStore:
-    """Open the store of trials for a data set, as this process computes."""
-    return CheckpointStore(directory, data.digest, numerics.fingerprint())
+    """Open the store of trials for a data set."""
+    return CheckpointStore(directory, data.digest, len(data.classes))
 
 
 def train(
@@ -54,6 +55,7 @@ def train(
     *,
     threads: int | None = None,
     engine: WorkerPool | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[list[Result]]:
     """Train what the store does not hold, and yield the results of the given trials a stack at a time.
 
@@ -65,7 +67,7 @@ def train(
     yield stored
     if missing := _besides(configs, stored):
         with store.locked():
-            yield from _train_missing(missing, data, store, threads, engine)
+            yield from _train_missing(missing, data, store, threads, engine, watch)
 
 
 def _train_missing(
@@ -74,6 +76,7 @@ def _train_missing(
     store: CheckpointStore,
     threads: int | None,
     engine: WorkerPool | None,
+    watch: Watch | None,
 ) -> Iterator[list[Result]]:
     """Train trials in stacks, but for those that another process has trained while this one waited."""
     stored = _stored(configs, store)
@@ -83,14 +86,13 @@ def _train_missing(
         return
     with progress.bar("training", sum(one.work for one in plans)) as report:
         if engine:
-            yield from _train_elsewhere(plans, data, store, engine, report)
+            yield from _train_elsewhere(plans, data, store, engine, report, watch)
             return
-        laid_out = functools.cache(lambda train_on: stacks.lay_out(data, train_on))
-        with Threads(threads or numerics.cores()) as pool:
+        laid_out = functools.cache(lambda *which: stacks.lay_out(data, *which))
+        with Threads(threads or machine.cores()) as pool:
             for number, one in enumerate(plans, 1):
-                yield list(
-                    _train_here(one, laid_out(one.train_on), pool, store, report, f"stack {number} of {len(plans)}")
-                )
+                words = f"stack {number} of {len(plans)}"
+                yield list(_train_here(one, laid_out(one.train_on, one.arithmetic), pool, store, report, words, watch))
 
 
 def _stored(configs: Sequence[TrainingConfig], store: CheckpointStore) -> list[Result]:
@@ -122,8 +124,9 @@ def plan(configs: Iterable[TrainingConfig], store: CheckpointStore, workers: int
     total = sum(one.work for members in alike.values() for one in members)
     share = total / (workers * STACKS_PER_WORKER) if workers > 1 else math.inf
     plans = []
-    for (hidden, batch_size, *_), members in sorted(alike.items()):
-        most = max(1, (BATCH_STACK_ROWS if batch_size else STACK_ROWS) // hidden)
+    for _, members in sorted(alike.items()):
+        config = members[0].tasks[0].config
+        most = max(1, (BATCH_STACK_ROWS if config.batch_size else STACK_ROWS) // network.units(config))
         parts = max(math.ceil(len(members) / most), math.ceil(sum(one.work for one in members) / share))
         parts = min(parts, len(members))
         plans += [_joined(members[first::parts]) for first in range(parts)]
@@ -136,17 +139,24 @@ def _joined(members: Sequence[Plan]) -> Plan:
 
 
 def _train_elsewhere(
-    plans: Sequence[Plan], data: Dataset, store: CheckpointStore, engine: WorkerPool, report: Report
+    plans: Sequence[Plan],
+    data: Dataset,
+    store: CheckpointStore,
+    engine: WorkerPool,
+    report: Report,
+    watch: Watch | None,
 ) -> Iterator[list[Result]]:
     """Hand all stacks to the workers, and store and yield each as it comes back.
 
     A stack that fails is told at once, and raised when all others are through; lost workers are an ExecutorError.
     """
-    identity = stacks.identity_here(numerics.pinned()) | {"data": data.digest}
+    identity = stacks.identity_here() | {"data": data.digest}
     futures: dict[Future[list[Trained]], Plan] = {}
     failed: list[Exception] = []
     try:
         for one in plans:
+            if watch:
+                watch.started(one.trials)
             futures[engine.executor.submit(stacks.train, one, engine.data, identity, engine.threads)] = one
         for number, future in enumerate(as_completed(futures), 1):
             one = futures.pop(future)
@@ -174,12 +184,22 @@ def _train_elsewhere(
 
 
 def _train_here(
-    one: Plan, images: Images, pool: Threads, store: CheckpointStore, report: Report, words: str
+    one: Plan,
+    images: Images,
+    pool: Threads,
+    store: CheckpointStore,
+    report: Report,
+    words: str,
+    watch: Watch | None,
 ) -> Iterator[Result]:
     """Train one stack in this process, store what it passes through, and yield the trials that are done."""
     saved = started = time.monotonic()
     first = one.tasks[0].iteration
+    if watch:
+        watch.started(one.trials)
     for stack, done in stacks.descend(one, images, pool):
+        if watch:
+            watch.reached(stack)
         for trial, state in done:
             yield _kept(trial, state, store)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -187,7 +207,7 @@ def _train_here(
                 store.save_checkpoint(stack.configs[i], stack.state(i))
             saved = time.monotonic()
         pace = (stack.iteration - first + 1) / max(time.monotonic() - started, 1e-9)
-        report(sum(config.hidden_size for config in stack.configs), f"{words}, {pace:.1f} iterations/s")
+        report(sum(map(network.units, stack.configs)), f"{words}, {pace:.1f} iterations/s")
     store.remove_checkpoints(task.config for task in one.tasks)
 
 

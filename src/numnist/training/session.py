@@ -6,17 +6,20 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from numnist import numerics
+from numnist.common import machine
 from numnist.common.errors import ConfigError, TrackingError
 from numnist.config import reader, schema
 from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data import dataset
-from numnist.tracking import mlflow_runs, provenance
+from numnist.tracking import owners, provenance, runs
 from numnist.training import checkpoints, executors, results, scheduling
+from numnist.training.clock import Clock
+from numnist.training.loop import Stack
 from numnist.training.results import Result
 
 _COMPOSED = "the composed configuration"
@@ -29,11 +32,13 @@ class Session:
         self.root = root
         self.data = dataset.load(root / "data" / "processed")
         self.store = scheduling.open_store(root / ".checkpoints", self.data)
-        self.tracker = mlflow_runs.connect(root)
-        self.tags, self.diff = tags(root), provenance.diff(root)
+        self.tracker = runs.connect(root)
+        self.tags, self.provenance, self.diff = provenance.standard_tags(root), described(root), provenance.diff(root)
         self.sweep_run: str | None = None
         self.logged: set[str] = set()
-        self.open_runs: list[str] = []
+        self.wanted: set[TrainingConfig] = set()  # the trials that get a run
+        self.runs: dict[str, str] = {}  # the open run of a trial, by its key
+        self.clock = Clock()
         self.failure: TrackingError | None = None
         self.engine: scheduling.WorkerPool | None = None
         self.resources = contextlib.ExitStack()
@@ -41,19 +46,28 @@ class Session:
 
     def use(self, values: Mapping[str, Any]) -> None:
         """Reach the workers that the configuration group `executor` names; all trials are trained by the same ones."""
-        settings = executors.parse(values)
+        settings = reader.check_executor(values, _COMPOSED)
         if self.settings is None:
             directory = self.root / "data" / "processed"
             self.engine = self.resources.enter_context(executors.opened(settings, self.data, directory))
             self.settings = settings
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
-        """Open the tracking run that the trials of a sweep are children of, or go on with it where it was cut off."""
-        self._begin([self.store.key(config) for config in configs], f"sweep of {len(configs)} trials")
+        """Open the tracking run that the trials of a sweep are children of, or go on with it if it was cut off.
+
+        The store of trials is this process's own from here on: whoever begins the same sweep meanwhile waits, and then
+        goes on with the same run.
+        """
+        self.wanted.update(configs)
+        if self.sweep_run is None:
+            self.resources.enter_context(self.store.locked())
+            all_trained = all(self.store.has(config) for config in configs)
+            name = runs.sweep_name([asdict(config) for config in configs])
+            self._begin([self.store.key(config) for config in configs], name, all_trained)
 
     def begin_search(self, description: Mapping[str, Any], name: str) -> None:
         """Open the run of a search, whose trials are not known yet, in the place of each batch's own."""
-        shared = [self.data.digest, checkpoints.code_digest(), numerics.fingerprint()]
+        shared = [self.data.digest, checkpoints.code_digest()]
         self._begin([json.dumps([description, *shared], sort_keys=True)], name)
 
     def log_best(self, accuracy: float, values: Mapping[str, str]) -> None:
@@ -62,53 +76,82 @@ class Session:
             self._track(self.tracker.log_metrics, self.sweep_run, {"validation_accuracy": accuracy})
             self._track(self.tracker.set_tags, self.sweep_run, {f"best.{name}": text for name, text in values.items()})
 
-    def _begin(self, keys: Sequence[str], name: str) -> None:
+    def _begin(self, keys: Sequence[str], name: str, all_trained: bool = False) -> None:
         if self.sweep_run is None:
-            key = results.sweep_key(keys)
-            self.sweep_run = self._track(self.tracker.begin_sweep, key, name, self.tags)
+            begin = functools.partial(self.tracker.begin_sweep, all_trained=all_trained)
+            self.sweep_run = self._track(begin, runs.sweep_key(keys), name, self.tags)
             if self.sweep_run:
-                self.open_runs.append(self.sweep_run)
-                self._log_diff(self.sweep_run)
+                self._describe(self.sweep_run)
                 self.logged = self._track(self.tracker.finished_trials, self.sweep_run) or set()
 
-    def run_trial(self, config: TrainingConfig, output: Path) -> Result:
-        """Train a trial, or take it from the store; write its directory, and log its run."""
-        key = self.store.key(config)
-        run = None
-        if key not in self.logged:
-            trained = self.store.has(config)
-            run = self._track(self.tracker.begin_trial, config, key, self.sweep_run, self.tags, trained)
-        if run:
-            self.open_runs.append(run)
-            if self.sweep_run is None:
-                self._log_diff(run)
+    def run_trial(self, config: TrainingConfig, output: Path, more: Sequence[Path] = ()) -> Result:
+        """Train a trial, or take it from the store; write its directory, and log its run with `more` files."""
+        key, directory = self.store.key(config), output / config.name
+        self.wanted.add(config)
         try:
-            [result] = chain.from_iterable(scheduling.train([config], self.data, self.store, engine=self.engine))
-            directory = output / config.name
+            trained = scheduling.train([config], self.data, self.store, engine=self.engine, watch=self)
+            [result] = chain.from_iterable(trained)
             identity = {"name": self.data.name, "digest": self.data.digest}
-            results.write_run(directory, result, identity, numerics.fingerprint())
+            results.write_run(directory, result, identity)
         except Exception:  # closed at once: in a launcher's worker, nothing calls `end`
-            if run:
+            self._open([config])
+            if run := self.runs.pop(key, None):
                 self._track(self.tracker.end, run, "FAILED")
-                self.open_runs.remove(run)
             raise
-        if run:
-            self._track(self.tracker.finish_trial, run, result, directory)
-            self.open_runs.remove(run)
+        if key not in self.logged:
+            self._open([config], was_trained=True)
+            if run := self.runs.pop(key, None):
+                times = self.clock.times(config, len(result.state.curves))
+                self._track(self.tracker.finish_trial, run, directory, times, more)
             if self.sweep_run:
                 self.logged.add(key)  # a search may propose a trial twice
         return result
 
+    def started(self, trials: Sequence[TrainingConfig]) -> None:
+        """Open the runs of trials whose training starts now."""
+        self.clock.start(trials)
+        self._open(trials)
+
+    def reached(self, stack: Stack) -> None:
+        """Take the time of an iteration, and let the curves in MLflow grow now and then."""
+        self.clock.reached(stack)
+        if not self.clock.is_due():
+            return
+        for i in stack.unfinished():
+            state = stack.state(i)
+            for config in self.clock.trials(stack.configs[i]):
+                key = self.store.key(config)
+                if key in self.runs and config.iterations > stack.iteration:
+                    curves, times = Result(config, key, state).curves, self.clock.times(config, len(state.curves))
+                    self._track(self.tracker.log_points, self.runs[key], curves, config.iterations + 1, times)
+        self.clock.rest()
+
     def end(self, status: str) -> None:
-        """Close every run that is still open: FINISHED, FAILED or KILLED; TrackingError where not all was logged."""
+        """Close every run that is still open: FINISHED, FAILED or KILLED; TrackingError if not all was logged."""
         self.resources.close()
-        while self.open_runs:
-            self._track(self.tracker.end, self.open_runs.pop(), status)
+        for run in reversed(list(self.tracker.open)):
+            self._track(self.tracker.end, run, status)
         if self.failure and status == "FINISHED":
             raise self.failure
 
-    def _log_diff(self, run: str) -> None:
-        """Keep with a run how the tracked files differed from the commit, where they did."""
+    def _open(self, trials: Sequence[TrainingConfig], *, was_trained: bool = False) -> None:
+        """Open the runs of those trials that have none, neither open nor finished."""
+        for config in trials:
+            key = self.store.key(config)
+            if key in self.runs or key in self.logged or config not in self.wanted:
+                continue
+            params = None if was_trained else asdict(config)  # else they are logged with the results
+            started = self.clock.began(config)
+            begin = functools.partial(self.tracker.begin_trial, params=params, started=started)
+            if run := self._track(begin, config.name, key, self.sweep_run, self.tags):
+                self.runs[key] = run
+                if self.sweep_run is None:
+                    self._describe(run)
+
+    def _describe(self, run: str) -> None:
+        """Claim a run at the top by a heartbeat, and keep with it what made it, and how that was not committed."""
+        self.resources.callback(owners.Heartbeat(lambda: self._track(self.tracker.beat)).stop)
+        self._track(self.tracker.log_text, run, runs.PROVENANCE, json.dumps(self.provenance, indent=2))
         if self.diff:
             self._track(self.tracker.log_text, run, "provenance.diff", self.diff)
 
@@ -123,10 +166,10 @@ class Session:
         return None
 
 
-def tags(root: Path) -> dict[str, str]:
-    """Return what identifies how this process trains: commit, code and arithmetic."""
-    arithmetic = {f"numerics.{name}": str(value) for name, value in numerics.fingerprint().items()}
-    return {**provenance.tags(root), mlflow_runs.CODE: checkpoints.code_digest(), **arithmetic}
+def described(root: Path) -> dict[str, str]:
+    """Return where the results of this process come from: commit, code and machine."""
+    facts = {f"machine.{name}": fact for name, fact in machine.facts().items()}
+    return {**provenance.describe(root), runs.CODE: checkpoints.code_digest(), **facts}
 
 
 @functools.cache
@@ -143,8 +186,10 @@ def end(status: str) -> None:
 
 def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
     """Check a composed configuration and return the trial that it describes."""
-    numerics.require(values["numerics"])
     config = reader.check(TrainingConfig, {name: values.get(name) for name in TRAINING_KEYS}, _COMPOSED)
     if (got := session().data.name) != (wanted := values["data"]["name"]):
-        raise ConfigError(f"data.name is {wanted}, but data/processed holds {got}; run `dvc repro preprocess` first")
+        raise ConfigError(
+            f"data.name is {wanted}, but data/processed holds {got}; first run "
+            f"`dvc exp run -S data.name={wanted} preprocess`"
+        )
     return config

@@ -1,70 +1,37 @@
 """Runs in MLflow: begun, finished, cut off and continued; the champion; the pages. Real stores, no stand-ins."""
 
 import ast
-import json
-import multiprocessing
 import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
+import checkout
 import numpy as np
 import psutil
 import pytest
-from mlflow.models import Model
-from stores import copy_store, disown, free_port, weights_file
+from stores import CONFIG, DIGEST, PARAMS, begin, copy_store, disown, free_port, in_processes, trained
 
 from numnist.common.errors import DataError, NumnistError, TrackingError
-from numnist.config.schema import TrainingConfig
-from numnist.tracking import mlflow_runs, pyfunc_model, registry
-from numnist.tracking.mlflow_runs import Tracker
+from numnist.tracking import owners, pyfunc_model
+from numnist.tracking import runs as tracked
+from numnist.tracking import store as store_module
+from numnist.tracking.runs import Tracker
 from numnist.training.loop import CURVES
 from pipeline import ROOT, ui
-
-CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.1, iterations=3, seed=0, initialization="he")
-DIGEST = "0123456789abcdef" * 4
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What `finish_trial` reads of a result."""
-
-    config: TrainingConfig
-    status: str
-    curves: dict[str, np.ndarray]
-
-
-def trained(directory: Path, status: str = "finished", losses: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25)) -> Trained:
-    """Write a trial's directory and return its result."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights_file(directory / "weights.npz", [0.0] * 10)
-    record = {"dataset": {"name": "mnist", "digest": DIGEST}, "iteration": 2}
-    (directory / "result.json").write_text(json.dumps(record))
-    (directory / "curves.csv").write_text("iteration,train_loss\n")
-    return Trained(CONFIG, status, {"train_loss": np.array(losses)})
-
-
-def in_processes(work: Callable[[Path], None], root: Path, count: int = 1) -> list[int | None]:
-    """Do the work in child processes at once, the store below `root`, and return how they ended."""
-    processes = [multiprocessing.get_context("fork").Process(target=work, args=(root,)) for _ in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return [process.exitcode for process in processes]
 
 
 def create(root: Path) -> None:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    (root / f"created-{os.getpid()}").write_text(mlflow_runs.connect(root).experiment)
+    (root / f"created-{os.getpid()}").write_text(tracked.connect(root).store.experiment)
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +51,11 @@ def store(created_twice: tuple[Path, list[int | None]], tmp_path: Path, monkeypa
 
 @pytest.fixture
 def tracker(store: Path) -> Tracker:
-    return mlflow_runs.connect(store)
+    return tracked.connect(store)
 
 
 def status(tracker: Tracker, run: str) -> str:
-    return str(tracker.client.get_run(run).info.status)
+    return str(tracker.store.client.get_run(run).info.status)
 
 
 def test_two_processes_that_create_the_store_at_once_both_succeed(created_twice: tuple[Path, list[int | None]]) -> None:
@@ -123,52 +90,55 @@ EXPERIMENTS = Path(".dvc", "tmp", "exps")  # where DVC puts its copies
 def test_copies_of_a_checkout_use_the_main_checkouts_store(tmp_path: Path, below: Path) -> None:
     (tmp_path / "params.yaml").touch()
     (tmp_path / below).mkdir(parents=True, exist_ok=True)
-    assert mlflow_runs.main_checkout(tmp_path / below) == tmp_path.resolve()
+    assert store_module.main_checkout(tmp_path / below) == tmp_path.resolve()
 
 
 def test_a_directory_that_is_called_sample_but_lies_in_no_checkout_is_a_checkout_itself(tmp_path: Path) -> None:
-    assert mlflow_runs.main_checkout(tmp_path / ".sample" / "numnist") == tmp_path.resolve() / ".sample" / "numnist"
+    assert store_module.main_checkout(tmp_path / ".sample" / "numnist") == tmp_path.resolve() / ".sample" / "numnist"
 
 
 def test_the_environment_names_another_store(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
-    mlflow_runs.connect(tmp_path / "elsewhere")
+    tracked.connect(tmp_path / "elsewhere")
     assert not (tmp_path / "elsewhere").exists()
 
 
 def begin_and_be_killed(root: Path) -> None:
-    tracker = mlflow_runs.connect(root)
+    tracker = tracked.connect(root)
     parent = tracker.begin_sweep("key", "a sweep", {})
-    (root / "runs").write_text(f"{parent} {tracker.begin_trial(CONFIG, 'trial', parent, {})}")
+    (root / "runs").write_text(f"{parent} {begin(tracker, 'trial', parent, {})}")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_killed_owners_runs_are_mended_and_continued(store: Path) -> None:
     assert in_processes(begin_and_be_killed, store) == [-signal.SIGKILL]
     parent, trial = (store / "runs").read_text().split()
-    tracker = mlflow_runs.connect(store)
+    tracker = tracked.connect(store)
     assert [status(tracker, run) for run in (parent, trial)] == ["KILLED", "KILLED"]
     assert tracker.begin_sweep("key", "a sweep", {}) == parent
-    assert tracker.begin_trial(CONFIG, "trial", parent, {}) == trial
+    assert begin(tracker, "trial", parent, {}) == trial
     assert [status(tracker, run) for run in (parent, trial)] == ["RUNNING", "RUNNING"]
-    mlflow_runs.connect(store)  # the runs are this process's own now
+    tracked.connect(store)  # the runs are this process's own now
     assert [status(tracker, run) for run in (parent, trial)] == ["RUNNING", "RUNNING"]
 
 
 def test_a_run_whose_owners_pid_is_another_processs_by_now_is_mended(store: Path, tracker: Tracker) -> None:
     run = tracker.begin_sweep("key", "a sweep", {})
     disown(tracker, run)
-    mlflow_runs.connect(store)
+    tracked.connect(store)
     assert status(tracker, run) == "KILLED"
 
 
-def test_a_run_of_another_host_is_left_alone(store: Path, tracker: Tracker) -> None:
+def test_a_run_of_another_machine_is_left_alone_as_long_as_its_heart_beats(store: Path, tracker: Tracker) -> None:
     run = tracker.begin_sweep("key", "a sweep", {})
     disown(tracker, run)
-    tracker.set_tags(run, {"numnist.host": "another"})
-    mlflow_runs.connect(store)
-    assert status(tracker, run) == "RUNNING"
-    assert tracker.begin_sweep("key", "a sweep", {}) != run
+    now = time.time()
+    for silent, expected in ((30, "RUNNING"), (3600, "KILLED")):
+        owner = {owners.OWNER: "another 1 1.0", owners.HEARTBEAT: f"{now - silent:.0f}"}
+        tracker.set_tags(run, owner)
+        tracked.connect(store)
+        assert status(tracker, run) == expected
+    assert tracker.begin_sweep("key", "a sweep", {}) == run
 
 
 @pytest.mark.parametrize(("ended_as", "continued"), [("KILLED", True), ("FAILED", True), ("FINISHED", False)])
@@ -177,7 +147,7 @@ def test_a_sweep_that_was_cut_off_keeps_its_parent_run(tracker: Tracker, ended_a
     tracker.end(first, ended_as)
     second = tracker.begin_sweep("key", "a sweep", {"a": "2"})
     assert (second == first) is continued
-    run = tracker.client.get_run(second)
+    run = tracker.store.client.get_run(second)
     assert (run.info.status, run.data.tags["a"]) == ("RUNNING", "2")
 
 
@@ -187,68 +157,72 @@ def test_a_sweep_at_work_in_a_live_process_is_not_taken_over(tracker: Tracker) -
 
 def test_a_trial_of_another_sweep_is_not_continued(tracker: Tracker) -> None:
     first, second = (tracker.begin_sweep(key, "a sweep", {}) for key in "ab")
-    trial = tracker.begin_trial(CONFIG, "trial", first, {})
+    trial = begin(tracker, "trial", first, {})
     disown(tracker, trial)
-    assert tracker.begin_trial(CONFIG, "trial", second, {}) != trial
-    assert tracker.begin_trial(CONFIG, "trial", None, {}) != trial
+    assert begin(tracker, "trial", second, {}) != trial
+    assert begin(tracker, "trial", None, {}) != trial
 
 
 def test_a_finished_trial_holds_config_curves_data_set_and_files(tracker: Tracker, tmp_path: Path) -> None:
     parent = tracker.begin_sweep("key", "a sweep", {})
-    run_id = tracker.begin_trial(CONFIG, "trial", parent, {"colour": "blue"})
-    tracker.finish_trial(run_id, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
-    run = tracker.client.get_run(run_id)
+    run_id = begin(tracker, "trial", parent, {"colour": "blue"})
+    tracker.finish_trial(run_id, trained(tmp_path / "trial"))
+    run = tracker.store.client.get_run(run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", CONFIG.name)
     assert run.data.params["hidden_size"] == "10" and run.data.params["learning_rate"] == "0.1"
     assert run.data.tags["mlflow.parentRunId"] == parent and run.data.tags["colour"] == "blue"
     assert run.data.metrics == {"train_loss": 0.25}
-    history = tracker.client.get_metric_history(run_id, "train_loss")
+    history = tracker.store.client.get_metric_history(run_id, "train_loss")
     assert sorted((point.step, point.value) for point in history) == [(0, 2.0), (1, 1.0), (2, 0.5), (3, 0.25)]
     [used] = run.inputs.dataset_inputs if run.inputs else []
     assert used.dataset.name == "mnist" and DIGEST.startswith(used.dataset.digest)
-    assert {item.path for item in tracker.client.list_artifacts(run_id)} == {"curves.csv", "result.json", "weights.npz"}
+    assert {item.path for item in tracker.store.client.list_artifacts(run_id)} == {
+        "curves.csv",
+        "result.json",
+        "weights.npz",
+    }
 
 
 def test_a_trial_trained_before_its_run_began_holds_the_same(tracker: Tracker, tmp_path: Path) -> None:
     runs = []
     for was_trained in (False, True):
-        run_id = tracker.begin_trial(CONFIG, "trial", tracker.begin_sweep("key", "a sweep", {}), {}, was_trained)
-        tracker.finish_trial(run_id, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
-        runs.append(tracker.client.get_run(run_id))
-    assert runs[0].data.params == runs[1].data.params and runs[1].data.params.keys() == asdict(CONFIG).keys()
+        run_id = begin(tracker, "trial", tracker.begin_sweep("key", "a sweep", {}), {}, None if was_trained else PARAMS)
+        tracker.finish_trial(run_id, trained(tmp_path / "trial"))
+        runs.append(tracker.store.client.get_run(run_id))
+    assert runs[0].data.params == runs[1].data.params and runs[1].data.params.keys() == PARAMS.keys()
     assert runs[0].data.metrics == runs[1].data.metrics
     assert runs[0].data.tags.keys() == runs[1].data.tags.keys()
 
 
 def test_of_a_long_curve_some_points_are_logged_and_its_end(tracker: Tracker, tmp_path: Path) -> None:
-    run_id = tracker.begin_trial(CONFIG, "trial", None, {})
-    result = trained(tmp_path / "trial", losses=tuple(1 / k for k in range(1, 2502)))
-    tracker.finish_trial(run_id, result, tmp_path / "trial")  # type: ignore[arg-type]
-    history = tracker.client.get_metric_history(run_id, "train_loss")
-    assert [(point.step, point.value) for point in history] == [(k, 1 / (k + 1)) for k in mlflow_runs._steps(2501)]
-    assert tracker.client.get_run(run_id).data.metrics["train_loss"] == 1 / 2501
+    run_id = begin(tracker, "trial", None, {})
+    result = trained(tmp_path / "trial", losses=[1 / k for k in range(1, 2502)])
+    tracker.finish_trial(run_id, result)
+    history = tracker.store.client.get_metric_history(run_id, "train_loss")
+    assert [(point.step, point.value) for point in history] == [(k, 1 / (k + 1)) for k in tracked._steps(2501)]
+    assert tracker.store.client.get_run(run_id).data.metrics["train_loss"] == 1 / 2501
 
 
 def test_logging_a_trial_twice_adds_no_points(tracker: Tracker, tmp_path: Path) -> None:
-    run = tracker.begin_trial(CONFIG, "trial", None, {})
+    run = begin(tracker, "trial", None, {})
     for _ in range(2):
-        tracker.finish_trial(run, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
-    assert len(tracker.client.get_metric_history(run, "train_loss")) == 4
+        tracker.finish_trial(run, trained(tmp_path / "trial"))
+    assert len(tracker.store.client.get_metric_history(run, "train_loss")) == 4
 
 
 def test_a_diverged_trial_fails_with_its_iteration_and_no_number_that_is_none(tracker: Tracker, tmp_path: Path) -> None:
-    run_id = tracker.begin_trial(CONFIG, "trial", None, {})
-    result = trained(tmp_path / "trial", "diverged", (2.0, np.inf, np.nan))
-    tracker.finish_trial(run_id, result, tmp_path / "trial")  # type: ignore[arg-type]
-    run = tracker.client.get_run(run_id)
+    run_id = begin(tracker, "trial", None, {})
+    result = trained(tmp_path / "trial", "diverged", (2.0, float("inf"), float("nan")))
+    tracker.finish_trial(run_id, result)
+    run = tracker.store.client.get_run(run_id)
     assert (run.info.status, run.data.tags["diverged"]) == ("FAILED", "2")
-    assert [point.value for point in tracker.client.get_metric_history(run_id, "train_loss")] == [2.0]
+    assert [point.value for point in tracker.store.client.get_metric_history(run_id, "train_loss")] == [2.0]
 
 
 def test_numbers_that_are_not_finite_are_left_out(tracker: Tracker) -> None:
-    run = tracker.begin_trial(CONFIG, "trial", None, {})
+    run = begin(tracker, "trial", None, {})
     tracker.log_metrics(run, {"a": 0.5, "b": float("nan"), "c": float("inf")})
-    assert tracker.client.get_run(run).data.metrics == {"a": 0.5}
+    assert tracker.store.client.get_run(run).data.metrics == {"a": 0.5}
 
 
 @pytest.mark.parametrize(("length", "steps"), [
@@ -262,22 +236,20 @@ def test_numbers_that_are_not_finite_are_left_out(tracker: Tracker) -> None:
 def test_a_curve_is_logged_at_its_first_steps_then_at_every_third_or_fewer_and_at_its_end(
     length: int, steps: list[int]
 ) -> None:
-    assert mlflow_runs._steps(length) == steps
+    assert tracked._steps(length) == steps
 
 
 def test_the_curves_of_the_longest_training_fit_in_one_batch_of_a_thousand_rows() -> None:
-    assert (
-        200 < max(len(mlflow_runs._steps(length)) for length in (*range(590, 2_000), 1_000_001)) <= 1_000 // len(CURVES)
-    )
+    assert 200 < max(len(tracked._steps(length)) for length in (*range(590, 2_000), 1_000_001)) <= 1_000 // len(CURVES)
 
 
 def test_finished_trials_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:
     parent = tracker.begin_sweep("key", "a sweep", {})
     keys = ("done", "diverged", "raised", "killed", "at work")
-    runs = {key: tracker.begin_trial(CONFIG, key, parent, {}) for key in keys}
-    tracker.begin_trial(CONFIG, "of another", None, {})
+    runs = {key: begin(tracker, key, parent, {}) for key in keys}
+    begin(tracker, "of another", None, {})
     for key, ended_as in (("done", "finished"), ("diverged", "diverged")):
-        tracker.finish_trial(runs[key], trained(tmp_path / key, ended_as), tmp_path / key)  # type: ignore[arg-type]
+        tracker.finish_trial(runs[key], trained(tmp_path / key, ended_as))
     tracker.end(runs["raised"], "FAILED")
     tracker.end(runs["killed"], "KILLED")
     assert tracker.finished_trials(parent) == {"done", "diverged"}
@@ -287,46 +259,15 @@ def test_files_are_stored_under_the_directories_named(tracker: Tracker, tmp_path
     run = tracker.begin_sweep("key", "a sweep", {})
     (tmp_path / "a.html").write_text("a")
     tracker.log_files(run, {"": [tmp_path / "a.html"], "report": [tmp_path / "a.html"]})
-    assert {item.path for item in tracker.client.list_artifacts(run)} == {"a.html", "report"}
+    assert {item.path for item in tracker.store.client.list_artifacts(run)} == {"a.html", "report"}
 
 
 def test_the_link_shows_the_newest_sweeps_trials(tracker: Tracker) -> None:
     tracker.begin_sweep("old", "a sweep", {})
     newest = tracker.begin_sweep("new", "a sweep", {})
-    tracker.begin_trial(CONFIG, "trial", newest, {})
-    link = tracker.sweep_link()
-    assert link.startswith(f"#/experiments/{tracker.experiment}/runs?") and newest in link and " " not in link
-
-
-def test_the_champions_alias_moves_only_with_the_weights_or_the_data(tracker: Tracker, tmp_path: Path) -> None:
-    parent = tracker.begin_sweep("key", "a sweep", {})
-    one, two = (weights_file(tmp_path / f"{name}.npz", [name] * 10) for name in (1, 2))
-    tags = {mlflow_runs.DATA: "a"}
-    uris = [
-        registry.register(tracker, weights, {"validation.accuracy": 0.9}, data, parent)
-        for weights, data in ((one, tags), (one, tags), (two, tags), (two, {mlflow_runs.DATA: "b"}))
-    ]
-    assert uris == [f"models:/numnist/{version}" for version in (1, 1, 2, 3)]
-    newest = tracker.client.get_model_version_by_alias("numnist", "champion")
-    assert (str(newest.version), newest.tags["validation.accuracy"], newest.run_id) == ("3", "0.9", parent)
-
-
-def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(tracker: Tracker, tmp_path: Path) -> None:
-    registry.register(tracker, weights_file(tmp_path / "weights.npz", [0.0] * 10), {}, {}, None)
-    directory = Path(
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=tracker.client.get_model_version_download_uri("numnist", "1"), dst_path=str(tmp_path / "model")
-        )
-    )
-    found = {path.name for path in directory.rglob("*") if path.is_file()}
-    assert found == {"MLmodel", "pyfunc_model.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
-    assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
-    images = np.zeros((2, 784), "float32")
-    images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0
-    answer = mlflow.pyfunc.load_model(str(directory)).predict(images)
-    assert list(answer["digit"]) == [3, 7]
-    expected = np.exp(10) / (np.exp(10) + 9)
-    assert answer["probabilities"][0][3] == pytest.approx(expected) and len(answer["probabilities"][1]) == 10
+    begin(tracker, "trial", newest, {})
+    link = tracker.sweep_link(tracker.newest_sweep())
+    assert link.startswith(f"#/experiments/{tracker.store.experiment}/runs?") and newest in link and " " not in link
 
 
 def test_the_models_file_needs_nothing_of_ours() -> None:
@@ -359,11 +300,11 @@ def test_pixels_from_0_to_255_are_taken_whatever_their_number_type(pixels: np.nd
 
 
 def test_a_database_that_another_process_keeps_locked_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlflow_runs, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0.05)
     other = sqlite3.connect(store / "mlflow.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(TrackingError, match=r"mlflow\.db.*locked"):
-        mlflow_runs.connect(store)
+        tracked.connect(store)
     other.close()
 
 
@@ -371,7 +312,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_text("no database, but a long enough text to be one" * 100)
     with pytest.raises(TrackingError, match="not a database"):
-        mlflow_runs.connect(tmp_path)
+        tracked.connect(tmp_path)
 
 
 def test_a_server_that_is_down_is_an_error_without_its_password(
@@ -380,7 +321,7 @@ def test_a_server_that_is_down_is_an_error_without_its_password(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"127\.0\.0\.1") as caught:
-        mlflow_runs.connect(tmp_path)
+        tracked.connect(tmp_path)
     assert "secret" not in str(caught.value)
 
 
@@ -410,9 +351,9 @@ class Pages:
 def pages(created_twice: tuple[Path, list[int | None]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     root, port = tmp_path_factory.mktemp("pages"), free_port()
     copy_store(created_twice[0], root)
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
-    command = [sys.executable, "-m", "pipeline.ui", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    uri = f"sqlite:///{root / 'mlflow.db'}"
+    command = ["-m", "pipeline.ui", "--port", str(port)]
+    process = checkout.start(checkout.make(root / "checkout"), *command, MLFLOW_TRACKING_URI=uri)
     try:
         printed = next(line for line in process.stdout or () if "http" in line)
         assert printed.strip().startswith(f"http://127.0.0.1:{port}/#/experiments/")
@@ -439,7 +380,7 @@ def test_the_pages_serve_nothing_above_their_artifacts(pages: Pages, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pages.root / 'mlflow.db'}")
     for name in ("secret", "kept"):
         (pages.root / name).write_text(name)
-    tracker = mlflow_runs.connect(pages.root)
+    tracker = tracked.connect(pages.root)
     run = tracker.begin_sweep("key", "a sweep", {})
     tracker.log_files(run, {"": [pages.root / "kept"]})
     assert pages.get(f"get-artifact?run_uuid={run}&path=kept") == b"kept"
@@ -458,24 +399,21 @@ def test_the_pages_end_with_ctrl_c(pages: Pages) -> None:
 
 
 def test_a_trial_cut_off_before_its_parameters_were_logged_gets_them_when_it_goes_on(tracker: Tracker) -> None:
-    run = tracker._create(CONFIG.name, {mlflow_runs.TRIAL: "trial"})
+    run = tracker._create(CONFIG.name, {tracked.TRIAL: "trial"})
     disown(tracker, run)
-    assert tracker.begin_trial(CONFIG, "trial", None, {}) == run
-    assert tracker.client.get_run(run).data.params["hidden_size"] == "10"
+    assert begin(tracker, "trial", None, {}) == run
+    assert tracker.store.client.get_run(run).data.params["hidden_size"] == "10"
 
 
 def test_a_trial_is_read_back_with_its_parameters_data_and_files(tracker: Tracker, tmp_path: Path) -> None:
-    run = tracker.begin_trial(CONFIG, "trial", None, {mlflow_runs.CODE: "digest"})
-    tracker.finish_trial(run, trained(tmp_path / "trial"), tmp_path / "trial")  # type: ignore[arg-type]
+    run = begin(tracker, "trial", None, {tracked.CODE: "digest"})
+    tracker.finish_trial(run, trained(tmp_path / "trial"))
     recorded = tracker.read_trial(run)
-    assert (recorded.run_id, recorded.data_digest, recorded.tags[mlflow_runs.CODE]) == (run, DIGEST, "digest")
+    assert (recorded.run_id, recorded.data_digest, recorded.tags[tracked.CODE]) == (run, DIGEST, "digest")
     assert recorded.params["learning_rate"] == "0.1"
     (tmp_path / "copied").mkdir()
     tracker.copy_files(run, tmp_path / "copied")
     assert {path.name for path in (tmp_path / "copied").iterdir()} == {"weights.npz", "curves.csv", "result.json"}
-    weights = tmp_path / "trial" / "weights.npz"
-    registry.register(tracker, weights, {}, {mlflow_runs.DATA: DIGEST}, None)
-    assert registry.read_trial(tracker, "champion") == recorded
-    running = tracker.begin_trial(CONFIG, "another", None, {})
+    running = begin(tracker, "another", None, {})
     with pytest.raises(DataError, match="is no finished trial"):
         tracker.read_trial(running)

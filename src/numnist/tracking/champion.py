@@ -1,0 +1,197 @@
+"""The champion: the winner of the workspace's locked results, as reports/metrics.json names it and dvc.lock locks it.
+
+DVC restores results without running the stage that made them, so nothing here waits for one: whoever asks for the
+champion compares the store with the workspace, and mends the store: the sweep and its trials are logged from runs/
+if they are missing, the network is registered, the alias is moved.
+
+In this checkout's own store the alias is always the workspace's. A store that people share has one champion for all,
+that of the results that were pushed: see `_commit_to_crown`. An experiment's workspace registers, and moves nothing.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from numnist.common import dvc_lock, files
+from numnist.common.errors import DataError
+from numnist.tracking import provenance, registry, runs
+from numnist.tracking.registry import DATA
+from numnist.tracking.runs import WINNER, Tracker
+from numnist.tracking.store import main_checkout
+
+_COMMIT = "numnist.commit"  # tag of a version: the commit whose results made it champion
+_REPORT = "numnist.report"  # tag of a sweep: the digest of the page that is among its artifacts
+_RESTORED = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "runs/", "restored": "from runs/; times unknown"}
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The network that a workspace's results name."""
+
+    name: str
+    weights: str  # their digest
+    data: str  # the digest of the data set
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The registered network that answers, and the run that trained it."""
+
+    version: Any
+    run_id: str
+    words: str
+
+
+def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champion:
+    """Return the registered winner of the workspace, once the store agrees with it; DataError if there is none.
+
+    If the workspace has no results, it is the one that the store's alias names. `evaluated`: the results were written
+    by this process, which DVC has still to lock.
+    """
+    winner = read_winner(root, evaluated=evaluated)
+    crowned = registry.champion(tracker.store)
+    if winner is None:
+        if crowned is None:
+            raise DataError(f"{root} has no results, and {tracker.store.name} no champion: `make run` makes both")
+        return Champion(crowned, crowned.run_id, _words(crowned, "the champion of the store: no results here"))
+    run_id = _sweep_in_place(tracker, root, winner, evaluated=evaluated)
+    version = registry.find(tracker.store, winner.weights, winner.data)
+    if version is None:
+        tags = {**{name: f"{value:.6g}" for name, value in winner.figures.items()}, DATA: winner.data,
+                "trial": winner.name}  # fmt: skip
+        version = registry.register(tracker.store, _weights(root, winner), run_id, tags)
+    is_crowned = crowned is not None and crowned.version == version.version
+    commit = _commit_to_crown(tracker, root, crowned)
+    if commit is not None and not (is_crowned and commit in ("", crowned.tags.get(_COMMIT))):
+        registry.crown(tracker.store, version.version, {_COMMIT: commit} if commit else {})
+        is_crowned = True
+    other = f"the champion that others see is version {crowned.version}" if crowned else "there is no champion"
+    return Champion(version, run_id, _words(version, "the champion" if is_crowned else f"the winner here; {other}"))
+
+
+def read_winner(root: Path, *, evaluated: bool = False) -> Winner | None:
+    """Return what the results name; None if there are none, or they are not those that dvc.lock locks."""
+    path = root / "reports" / "metrics.json"
+    if not path.exists() or not (evaluated or _locked(root, "evaluate", path)):
+        return None
+    metrics = files.read_json(path)
+    try:
+        figures = {f"{name}_accuracy": metrics[name]["accuracy"] for name in ("validation", "test")}
+        winner = metrics["winner"]
+        return Winner(winner["name"], winner["weights"], metrics["dataset"]["digest"], figures)
+    except KeyError:  # of an earlier version of numnist
+        return None
+
+
+def sweep_here(tracker: Tracker, root: Path) -> str | None:
+    """Return the run of the workspace's sweep, put in place if it is missing; without results, that of the newest."""
+    if read_winner(root):
+        champion(tracker, root)
+    return tracker.sweep(sweep_key(root)) or tracker.newest_sweep()
+
+
+def sweep_key(root: Path) -> str:
+    """Return the key of the sweep whose trials lie under runs/."""
+    return runs.sweep_key(files.read_json(found)["key"] for found in (root / "runs").glob("*/result.json"))
+
+
+def log_report(tracker: Tracker, root: Path, parent: str) -> None:
+    """Store the report among the artifacts of its sweep, unless it is there."""
+    reports = root / "reports"
+    digest = files.sha256(reports / "index.html")
+    if tracker.tags(parent).get(_REPORT) != digest:
+        tables = sorted((reports / "tables").glob("*.csv"))
+        top = [reports / "index.html", reports / "metrics.json", root / "sweep.csv"]
+        tracker.log_files(parent, {"report": top, "report/tables": tables})
+        tracker.set_tags(parent, {_REPORT: digest})
+
+
+def _sweep_in_place(tracker: Tracker, root: Path, winner: Winner, *, evaluated: bool) -> str:
+    """See to it that the store has the sweep, its figures and its report; return the winner's run."""
+    parent = tracker.sweep(sweep_key(root))
+    trial = tracker.trial(winner.weights, parent) if parent else None
+    if parent is None or trial is None:
+        parent = _restore_sweep(tracker, root)
+        trial = tracker.trial(winner.weights, parent)
+    if trial is None:
+        raise _changed(root, winner)
+    if WINNER not in trial.data.tags:
+        for run_id in (trial.info.run_id, parent):
+            tracker.log_metrics(run_id, winner.figures)
+        tracker.set_tags(trial.info.run_id, {WINNER: f"of {len(list((root / 'runs').glob('*/result.json')))} trials"})
+    reference = root / "reports" / "reference"
+    if (reference / "result.json").exists() and files.read_json(reference / "result.json")["key"] not in (
+        tracker.finished_trials(parent)
+    ):
+        tracker.log_directory(reference, parent, {**_RESTORED, runs.REFERENCE: "the note's own network"})
+    page = root / "reports" / "index.html"
+    if not evaluated and page.exists() and _locked(root, "report", page):
+        log_report(tracker, root, parent)
+    return str(trial.info.run_id)
+
+
+def _restore_sweep(tracker: Tracker, root: Path) -> str:
+    """Log the sweep whose trials lie under runs/, each that the store does not have."""
+    directories = sorted(path.parent for path in (root / "runs").glob("*/result.json"))
+    name = runs.sweep_name([files.read_json(path / "result.json")["config"] for path in directories])
+    parent = tracker.begin_sweep(sweep_key(root), name, _RESTORED, all_trained=True)
+    logged = tracker.finished_trials(parent)
+    for path in directories:
+        if files.read_json(path / "result.json")["key"] not in logged:
+            tracker.log_directory(path, parent, _RESTORED)
+    tracker.end(parent, "FINISHED")
+    return parent
+
+
+def _commit_to_crown(tracker: Tracker, root: Path, crowned: Any) -> str | None:
+    """Return the commit whose results give the workspace's winner the alias: "" for none, None if it may not have it.
+
+    In a store that people share, the alias goes the way of a branch that is pushed, forward only: the workspace's
+    dvc.lock is that of the branch's upstream (without one, of HEAD), and the champion so far is of an earlier commit.
+    """
+    main = main_checkout(root)
+    if "DVC_EXP_NAME" in os.environ or ".dvc" in root.relative_to(main).parts:
+        return None
+    if root != main and read_winner(main):  # the sample's workspace gives way to results of the checkout's own
+        return None
+    if tracker.store.is_own:
+        return ""
+    commit = provenance.published(root)
+    before = crowned.tags.get(_COMMIT) if crowned else None
+    if crowned and (not commit or (before and not provenance.is_ancestor(root, before, commit))):
+        return None
+    return commit
+
+
+def _locked(root: Path, stage: str, out: Path) -> bool:
+    """Whether a file is what dvc.lock says that a stage made, of the results that are there."""
+    lock = root / "dvc.lock"
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {}) if lock.exists() else {}
+    listed = [*stages.get(stage, {}).get("outs", []), *stages.get(stage, {}).get("deps", [])]
+    hashes = {one["path"]: one.get("md5") for one in listed}
+    wanted = [out.relative_to(root).as_posix(), *({"reports/metrics.json"} & hashes.keys())]
+    return all((root / name).is_file() and hashes.get(name) == dvc_lock.md5(root / name) for name in wanted)
+
+
+def _weights(root: Path, winner: Winner) -> Path:
+    path = root / "runs" / winner.name / "weights.npz"
+    if not path.exists() or files.sha256(path) != winner.weights:
+        raise _changed(root, winner)
+    return path
+
+
+def _changed(root: Path, winner: Winner) -> DataError:
+    return DataError(
+        f"{root / 'runs' / winner.name / 'weights.npz'} is not the file that reports/metrics.json was made of (SHA-256 "
+        f"{winner.weights[:12]}...); `dvc checkout --force runs` brings it back, or `dvc pull runs`, else `dvc repro`"
+    )
+
+
+def _words(version: Any, standing: str) -> str:
+    trial = version.tags.get("trial", "")
+    return f"version {version.version} of {registry.MODEL} ({trial + ', ' if trial else ''}{standing})"

@@ -1,0 +1,264 @@
+"""The tracking store: opened, created whole or not at all, mended if the checkout was moved; its failures in words.
+
+The store is what MLFLOW_TRACKING_URI names, else mlflow.db and mlartifacts/ in the main checkout, which is this
+checkout's *own* store. MLflow is imported when a store is opened: it takes a second.
+"""
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
+
+from numnist.common.errors import NumnistError, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+NOTE = "mlflow.note.content"  # tag: the text on a page of MLflow's
+EXPERIMENT = "numnist"  # unless MLFLOW_EXPERIMENT_NAME names another
+
+_ENVIRONMENT = {  # defaults, read when MLflow is imported or used
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # a model that is a pickle is not loaded
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, and are told by `tracking_errors`
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # its links hold the password of the address
+}
+_LOCK_SECONDS = 60.0  # how long another process may take to create the store
+_BUSY_SECONDS = 10.0  # how long another process may keep the database from being written
+_KIND = ("mlflow.experimentKind", "custom_model_development")  # tag: the pages open it under Model training
+_EXPERIMENT_NOTE = (
+    "Neural networks written in NumPy, trained on handwritten digits. Each sweep is a parent run; its child runs are "
+    "the trials, one network each, with learning curves, weights and results. The winner of a sweep has the tag "
+    "`winner`; the champion is under Models, as `numnist`."
+)
+_LOCATIONS = (  # where MLflow's tables hold the absolute addresses of artifacts
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open tracking store and the experiment in it."""
+
+    uri: str
+    experiment: str
+    client: "MlflowClient"
+    is_own: bool  # this checkout's own database, not one that people share
+    artifacts: Path  # where an own store keeps files
+
+    @property
+    def name(self) -> str:
+        """Its address without any password."""
+        return without_password(self.uri)
+
+
+def connect(root: Path) -> Store:
+    """Open the tracking store of a checkout, made if there is none.
+
+    TrackingError if it cannot be written: after 10 s for a locked database, 60 s for a lock on its creation, and
+    about half a minute for a server that does not answer.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    database, given = own_database(root), os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = _absolute(given) if given else f"sqlite:///{database}"
+    is_own = uri == f"sqlite:///{database}"
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    artifacts = (
+        Path(uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else database).parent / "mlartifacts"
+    )
+    with tracking_errors(uri, "open it"), _prepared(uri, is_own):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+        location = None if uri.startswith("http") else artifacts.as_uri()
+        return Store(uri, _experiment(client, experiment, location), client, is_own, artifacts)
+
+
+def own_database(root: Path) -> Path:
+    """Return the path of the database that is a checkout's own."""
+    return main_checkout(root) / "mlflow.db"
+
+
+def main_checkout(root: Path) -> Path:
+    """Return the checkout that keeps the store: not a copy that `dvc exp run` or the sample's run works in."""
+    root = root.resolve()
+    for directory in (root, *root.parents):
+        if directory.parts[-3:] == (".dvc", "tmp", "exps"):
+            return main_checkout(directory.parents[2])
+        if directory.name == ".sample" and (directory.parent / "params.yaml").is_file():
+            return main_checkout(directory.parent)
+    return root
+
+
+@contextlib.contextmanager
+def tracking_errors(uri: str, action: str) -> Iterator[None]:
+    """Turn whatever MLflow and its stores raise into a TrackingError that names the store and the action.
+
+    A damaged database surfaces as a dozen types of exception, of SQLAlchemy, SQLite and MLflow.
+    """
+    try:
+        yield
+    except NumnistError:
+        raise
+    except Exception as error:
+        kind = "" if type(error).__module__.startswith("mlflow") else f"{type(error).__name__}: "
+        reason = " ".join(str(error).split("\n[SQL")[0].split())[:500]
+        message = (
+            f"the tracking store {uri} failed, to {action}: {kind}{reason}. {_remedy(uri, reason)}; "
+            "then run the same command again, which keeps what is finished"
+        )
+        raise TrackingError(_scrubbed(message, uri)) from error
+
+
+def without_password(uri: str) -> str:
+    """Return an address without user and password."""
+    return _scrubbed(uri, uri)
+
+
+def none_if_missing(ask: Callable[[], T]) -> T | None:
+    """Return what MLflow answers, or None if there is no such thing, or, on creating one, there is one already."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"):
+            return None
+        raise
+
+
+def _absolute(uri: str) -> str:
+    """Make the path of an SQLite address absolute: in a copy of `dvc exp run` a relative one would be lost with it."""
+    path = uri.removeprefix("sqlite:///")
+    return f"sqlite:///{main_checkout(Path.cwd()) / path}" if path != uri and "://" not in path else uri
+
+
+def _scrubbed(text: str, uri: str) -> str:
+    """Take an address's user and password out of a text."""
+    login = urlsplit(uri).netloc.rpartition("@")[0] if "://" in uri else ""
+    secret = login.partition(":")[2]
+    for found in filter(None, (f"{login}@" if login else "", secret, unquote(secret))):
+        text = text.replace(found, "" if found.endswith("@") else "***")
+    return re.sub(r"://[^/@\s]*@", "://", text)
+
+
+def _remedy(uri: str, reason: str) -> str:
+    """Say what helps: a database that is damaged is put aside, and what the workspace holds is logged anew."""
+    path = uri.removeprefix("sqlite:///")
+    broken = ("malformed", "not a database", "no such table", "no such column", "DatabaseError")
+    if path != uri and any(word in reason for word in broken):
+        return f"The database is damaged: put it aside (mv {path} {path}.damaged), or restore a copy of it"
+    return "Mend it or set MLFLOW_TRACKING_URI to another"
+
+
+@contextlib.contextmanager
+def _prepared(uri: str, is_own: bool) -> Iterator[None]:
+    """Make an SQLite store ready to be opened; no other process creates or mends it meanwhile."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=_LOCK_SECONDS):
+        if not database.exists() or _set_aside_if_half_made(database):
+            _create(database)
+        _probe(database)
+        if is_own:
+            _mend_locations(database)
+        yield
+
+
+def _create(database: Path) -> None:
+    """Create a database under another name, and rename it when it is whole: MLflow's migrations take seconds.
+
+    It gets a write-ahead log, for good: a commit then waits for the disk once, not three or four times, and whoever
+    reads the pages meanwhile is in nobody's way.
+    """
+    partial = database.with_name(f"{database.name}.partial")
+    _remove(partial)
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    made: Any = SqlAlchemyStore(f"sqlite:///{partial}", (database.parent / "mlartifacts").as_uri())  # type: ignore[no-untyped-call]
+    made.engine.dispose()
+    SqlAlchemyStore._engine_map.pop(f"sqlite:///{partial}", None)
+    with contextlib.closing(sqlite3.connect(partial)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    os.replace(partial, database)
+
+
+def _set_aside_if_half_made(database: Path) -> bool:
+    """Rename a database in which MLflow's migrations were cut off; return whether there is none any more.
+
+    Such a one holds no run: the first is logged after them.
+    """
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "runs" in tables and connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone():
+            return False
+        rows = connection.execute("SELECT * FROM alembic_version") if "alembic_version" in tables else ()
+        if list(rows) == [(_get_latest_schema_revision(),)]:  # type: ignore[no-untyped-call]
+            return False
+    aside = database.with_name(f"{database.name}.half-made")
+    _remove(aside)
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{database}{suffix}", f"{aside}{suffix}")
+    return True
+
+
+def _remove(database: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+
+
+def _probe(database: Path) -> None:
+    """Check that a database can be written: MLflow itself would try for minutes before it said so."""
+    if not os.access(database, os.W_OK):  # SQLite would find out at the first commit
+        raise PermissionError("the file may not be written")
+    with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+def _mend_locations(database: Path) -> None:
+    """Let every address of an artifact point into this checkout: it may have been moved, renamed or copied."""
+    here = (database.parent / "mlartifacts").as_uri()
+    with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as connection, connection:
+        found = connection.execute("SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")
+        roots = {location for (location,) in found if location.endswith("/mlartifacts")} - {here}
+        for old, (table, column) in ((old, place) for old in roots for place in _LOCATIONS):
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) IN (?, ?)",  # noqa: S608
+                (here, len(old) + 1, len(old) + 1, old, f"{old}/"),
+            )
+
+
+def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+    """Return the id of the experiment, created if there is none."""
+    found = client.get_experiment_by_name(name)
+    if found is None:  # if another machine is first, there is one afterwards, too
+        none_if_missing(lambda: client.create_experiment(name, artifacts, {NOTE: _EXPERIMENT_NOTE}))
+        found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise OSError(f"its experiment {name} is deleted (`mlflow experiments restore` brings it back)")
+    if found.tags.get(_KIND[0]) != _KIND[1]:
+        client.set_experiment_tag(found.experiment_id, *_KIND)
+    return str(found.experiment_id)

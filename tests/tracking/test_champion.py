@@ -1,0 +1,232 @@
+"""The champion follows the workspace's locked results, whatever happened to the store; a damaged one is replaced."""
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+from mlflow.models import Model
+from stores import CONFIG, DIGEST, copy_store, register, trained
+
+from numnist.common import files
+from numnist.common.errors import DataError
+from numnist.tracking import champion, registry, runs, store
+from numnist.tracking.champion import Champion
+from numnist.tracking.runs import Tracker
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        store.connect(root)
+    return root
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with an empty store of its own, and no results."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = tmp_path / "checkout"
+    root.mkdir()
+    (root / "params.yaml").touch()
+    copy_store(template, root)
+    return root
+
+
+def lock_results(root: Path, bias: float) -> str:
+    """Make a workspace's results those of a sweep of one trial, and lock them; return the digest of its weights."""
+    shutil.rmtree(root / "runs", ignore_errors=True)
+    directory = trained(root / "runs" / CONFIG.name, bias=bias)
+    record = files.read_json(directory / "result.json") | {"key": f"trial {bias}"}
+    files.write_json(directory / "result.json", record)
+    digest = files.sha256(directory / "weights.npz")
+    metrics = {
+        "dataset": {"digest": DIGEST},
+        "winner": {"name": CONFIG.name, "weights": digest},
+        "validation": {"accuracy": 0.5},
+        "test": {"accuracy": 0.25 + bias / 100},
+        "reference": {"name": "x"},
+    }
+    files.write_json(root / "reports" / "metrics.json", metrics)
+    md5 = hashlib.md5((root / "reports" / "metrics.json").read_bytes()).hexdigest()
+    outs = [{"path": "reports/metrics.json", "md5": md5}]
+    files.write_text(root / "dvc.lock", yaml.safe_dump({"stages": {"evaluate": {"outs": outs}}}))
+    return digest
+
+
+def answering(root: Path) -> tuple[str, str]:
+    """The version that answers in a workspace, and the digest of its stored weights."""
+    tracker = runs.connect(root)
+    found = champion.champion(tracker, root)
+    return str(found.version.version), stored(tracker, found, root)
+
+
+def stored(tracker: Tracker, found: Champion, root: Path) -> str:
+    return files.sha256(registry.weights_of(tracker.store, found.version, root / "asked"))
+
+
+def crowned(root: Path) -> str | None:
+    version = registry.champion(store.connect(root))
+    return version and str(version.version)
+
+
+def test_results_that_come_back_from_a_cache_bring_their_champion_back(root: Path) -> None:
+    eight = lock_results(root, 8)
+    assert answering(root) == ("1", eight)
+    sixteen = lock_results(root, 16)
+    assert answering(root) == ("2", sixteen) and crowned(root) == "2"
+    lock_results(root, 8)
+    assert answering(root) == ("1", eight) and crowned(root) == "1"
+
+
+def test_what_the_results_name_can_be_asked_after_the_store_is_gone(root: Path) -> None:
+    digest = lock_results(root, 8)
+    tracker = runs.connect(root)
+    found = champion.champion(tracker, root)
+    assert stored(tracker, found, root) == digest
+    trial = tracker.read_trial(found.run_id)
+    assert (trial.name, trial.data_digest, trial.params["hidden_size"]) == (CONFIG.name, DIGEST, "10")
+    assert trial.tags["winner"] == "of 1 trials"
+    run = tracker.store.client.get_run(found.run_id)
+    assert run.data.metrics["test_accuracy"] == 0.33 and found.version.run_id == found.run_id
+
+
+def test_asking_twice_changes_nothing(root: Path) -> None:
+    lock_results(root, 8)
+    answering(root)
+    tracker = runs.connect(root)
+    before = tracker.store.client.search_runs([tracker.store.experiment])
+    assert answering(root)[0] == "1"
+    after = tracker.store.client.search_runs([tracker.store.experiment])
+    assert [run.to_dictionary() for run in after] == [run.to_dictionary() for run in before]
+
+
+@pytest.mark.parametrize("part", ["MLmodel", "pyfunc_model.py", "artifacts/weights.npz", "all"])
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_champion_whose_stored_files_are_damaged_or_gone_is_registered_anew(root: Path, part: str, how: str) -> None:
+    digest = lock_results(root, 8)
+    answering(root)
+    [described] = (root / "mlartifacts").rglob("MLmodel")
+    for path in [described.parent / part] if part != "all" else [*described.parent.rglob("*.*")]:
+        path.write_bytes(path.read_bytes()[:-10]) if how == "cut" else path.unlink()
+    assert answering(root) == ("2", digest) and crowned(root) == "2"
+
+
+def test_a_damaged_champion_is_told_in_words_if_there_are_no_results_to_mend_it_with(root: Path) -> None:
+    lock_results(root, 8)
+    answering(root)
+    shutil.rmtree(root / "reports")
+    [described] = (root / "mlartifacts").rglob("MLmodel")
+    described.write_bytes(described.read_bytes()[:100])
+    tracker = runs.connect(root)
+    found = champion.champion(tracker, root)
+    with pytest.raises(
+        DataError, match=r"version 1 of numnist in .* is damaged: .* the same command registers it anew"
+    ):
+        registry.model(tracker.store, found.version)
+    (described.parent / "artifacts" / "weights.npz").unlink()
+    with pytest.raises(DataError, match=r"damaged: it holds no weights\.npz"):
+        registry.weights_of(tracker.store, found.version, root / "copy")
+
+
+def test_an_experiment_registers_its_winner_and_leaves_the_alias_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_results(root, 8)
+    answering(root)
+    copy = root / ".dvc" / "tmp" / "exps" / "standalone" / "one"
+    copy.mkdir(parents=True)
+    other = lock_results(copy, 16)
+    assert answering(copy) == ("2", other) and crowned(root) == "1"
+    monkeypatch.setenv("DVC_EXP_NAME", "one")  # `dvc exp run` in the workspace itself
+    third = lock_results(root, 24)
+    assert answering(root) == ("3", third) and crowned(root) == "1"
+
+
+def test_results_that_dvc_lock_does_not_lock_move_nothing(root: Path) -> None:
+    lock_results(root, 8)
+    answering(root)
+    lock = (root / "dvc.lock").read_bytes()
+    other = lock_results(root, 16)
+    (root / "dvc.lock").write_bytes(lock)
+    assert answering(root)[0] == "1" and crowned(root) == "1"
+    assert champion.champion(runs.connect(root), root, evaluated=True).version.tags[runs.WEIGHTS] == other
+
+
+def test_weights_that_are_not_those_that_were_evaluated_are_not_registered(root: Path) -> None:
+    lock_results(root, 8)
+    trained(root / "runs" / CONFIG.name, bias=9)
+    with pytest.raises(DataError, match=r"weights\.npz is not the file .* `dvc checkout --force runs` brings it back"):
+        answering(root)
+    assert crowned(root) is None
+
+
+def test_without_results_or_champion_the_way_to_both_is_told(root: Path) -> None:
+    with pytest.raises(DataError, match=r"has no results, and .* no champion: `make run` makes both"):
+        answering(root)
+
+
+def git(root: Path, *arguments: str) -> str:
+    settings = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", *settings, *arguments], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def clones(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two clones of one repository, and one store for both."""
+    git(tmp_path, "init", "-q", "--bare", "shared.git")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    for name in ("ann", "bob"):
+        git(tmp_path, "clone", "-q", "shared.git", name)
+        (tmp_path / name / "params.yaml").touch()
+    return tmp_path / "ann", tmp_path / "bob"
+
+
+def push(clone: Path) -> None:
+    git(clone, "add", "dvc.lock")
+    git(clone, "commit", "-qm", "results")
+    git(clone, "push", "-q", "-u", "origin", "HEAD")
+
+
+def test_a_store_that_people_share_has_the_champion_whose_results_were_pushed_last(clones: tuple[Path, Path]) -> None:
+    ann, bob = clones
+    lock_results(ann, 8)
+    assert answering(ann)[0] == "1" and crowned(ann) == "1"  # the first of all, pushed or not
+    push(ann)
+    git(bob, "pull", "-q", "origin", "main")
+    git(bob, "branch", "-q", "--set-upstream-to", "origin/main")
+    tried = lock_results(bob, 16)
+    assert answering(bob) == ("2", tried) and crowned(bob) == "1"  # asks his own, and changes it for nobody
+    push(bob)
+    assert answering(bob) == ("2", tried) and crowned(bob) == "2"
+    assert answering(ann)[0] == "1" and crowned(ann) == "2"  # who has not pulled yet does not turn it back
+    git(ann, "pull", "-q")
+    lock_results(ann, 16)
+    assert answering(ann) == ("2", tried) and crowned(ann) == "2"
+
+
+def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(root: Path, tmp_path: Path) -> None:
+    tracker = runs.connect(root)
+    register(tracker, tmp_path / "trial")
+    directory = Path(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=tracker.store.client.get_model_version_download_uri("numnist", "1"),
+            dst_path=str(tmp_path / "model"),
+        )
+    )
+    found = {path.name for path in directory.rglob("*") if path.is_file()}
+    assert found == {"MLmodel", "pyfunc_model.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
+    assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
+    images = np.zeros((2, 784), "float32")
+    images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0
+    answer = mlflow.pyfunc.load_model(str(directory)).predict(images)
+    assert list(answer["digit"]) == [3, 7]
+    expected = np.exp(10) / (np.exp(10) + 9)
+    assert answer["probabilities"][0][3] == pytest.approx(expected) and len(answer["probabilities"][1]) == 10
