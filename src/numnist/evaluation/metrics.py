@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from numnist.common.chance import wilson_interval
 from numnist.config.schema import TrainingConfig
 from numnist.evaluation import statistics
 from numnist.evaluation.predictions import Predictions
@@ -143,7 +144,7 @@ def validation(candidate: Candidate, n: int) -> Validation:
 def shares(predictions: Predictions) -> Shares:
     """Count what is right and wrong."""
     n, right = len(predictions.right), predictions.count
-    return Shares(right / n, (n - right) / n, n, n - right, Interval(*statistics.wilson_interval(right, n)))
+    return Shares(right / n, (n - right) / n, n, n - right, Interval(*wilson_interval(right, n)))
 
 
 def calibrated(predictions: Predictions, reliability: Reliability) -> Calibrated:
