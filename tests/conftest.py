@@ -1,14 +1,12 @@
-"""What holds for every test: this checkout's library, the portable numerics, and an end to every wait."""
+"""What holds for every test: this checkout's library, fast kernels, and an end to every wait."""
 
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-import pipeline  # noqa: F401  (puts src on the path)
-from numnist import numerics
+import pipeline  # noqa: F401  (puts src on the path, and chooses the kernels)
 
-numerics.pin("portable")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a script, and in all children
 _SECONDS, _SECONDS_IF_SLOW = 300, 3_600
 
