@@ -72,7 +72,8 @@ def _data_at_hand() -> bool:
         return True
     print(
         f"No mirror of {params.data.name} can be reached, so this is a run on {fetching.SAMPLE}, the packaged sample "
-        f"(in {SAMPLE_WORKSPACE.name}/). MNIST_MIRROR=<directory or URL> names a mirror of your own.",
+        f"(in {SAMPLE_WORKSPACE.name}/). MNIST_MIRROR=<directory or URL> names a mirror of your own. For other "
+        "commands, `dvc exp run -S data.name=mnist-5k preprocess` takes the sample in this checkout.",
         flush=True,
     )
     return False

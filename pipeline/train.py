@@ -19,8 +19,6 @@ from pipeline import ROOT
 if TYPE_CHECKING:
     from numnist.training.results import Result
 
-OmegaConf.register_new_resolver("choices", overrides.choices)
-
 
 @hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")
 def job(config: DictConfig) -> float:
@@ -47,7 +45,7 @@ def _told(result: "Result", output: Path) -> str:
 
 def main() -> None:
     """Check the command line and params.yaml, let Hydra run the jobs, and close what they opened."""
-    overrides.check(sys.argv[1:], cli.params())
+    overrides.check(sys.argv[1:], ROOT / "conf")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let failures through to cli.run, which tells them
     status = "FAILED"
     try:

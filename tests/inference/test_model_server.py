@@ -76,7 +76,21 @@ def test_the_champion_answers_with_digit_and_probabilities(server: Server) -> No
     assert status == 200
     predictions = json.loads(answer)["predictions"]
     assert [one["digit"] for one in predictions] == [3, 7]
+    assert [one["doubt"] for one in predictions] == ["", ""]
     assert predictions[0]["probabilities"][3] == pytest.approx(np.exp(10) / (np.exp(10) + 9))
+
+
+def test_a_blank_an_inverted_and_a_doubtful_image_are_answered_with_the_doubt(server: Server) -> None:
+    images = np.zeros((4, 784), int)
+    images[1:3] = 255
+    images[2].reshape(28, 28)[10:20, 12:16] = 0
+    images[3, [3, 7]] = 255
+    status, answer = server.ask(json.dumps({"inputs": images.tolist()}).encode())
+    assert status == 200
+    doubts = [one["doubt"] for one in json.loads(answer)["predictions"]]
+    assert doubts[:2] == ["blank: nothing is written there"] * 2
+    assert doubts[2] == "inverted: dark ink on light paper; send 255 minus each pixel"
+    assert doubts[3].startswith("unsure: 3 (50.0%) or 7 (50.0%)")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the line is curl's")

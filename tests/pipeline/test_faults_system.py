@@ -148,8 +148,6 @@ def test_after_kill_9_of_dvc_its_orphan_keeps_others_out(copy: Path) -> None:
 FAULTY = """
 import sys
 import pipeline
-from numnist import numerics
-numerics.pin("portable")
 from numnist.training import loop
 from numnist.config import cli
 from pipeline import train
@@ -264,7 +262,7 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
     edits = """
     (ROOT / "src" / "numnist" / "data" / "idx.py").open("a").write("# edited")
     text = (ROOT / "params.yaml").read_text().replace("split_seed: 0", "split_seed: 1")
-    (ROOT / "params.yaml").write_text(text.replace("numerics: portable", "numerics: native"))  # not the stage's
+    (ROOT / "params.yaml").write_text(text.replace("arithmetic: exact", "arithmetic: fast"))  # not the stage's
 """
     stage.write_text(
         stage.read_text().replace(

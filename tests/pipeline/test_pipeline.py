@@ -91,6 +91,26 @@ def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
     assert shown["test_accuracy"] == metrics["test"]["accuracy"] and shown["dataset"] == "mnist-5k"
 
 
+def test_dvcs_tables_fit_120_columns_and_lead_with_what_tells_experiments_apart(finished: Path) -> None:
+    metrics = checkout.run(finished, "dvc", "metrics", "show").stdout.splitlines()
+    assert 0 < max(map(len, metrics)) <= 120
+    experiments = checkout.run(finished, "dvc", "exp", "show", "--csv").stdout.splitlines()[0].split(",")
+    fixed = ["Experiment", "rev", "typ", "Created", "parent"]
+    assert experiments[: len(fixed) + 4] == [*fixed, "test_accuracy", "validation_accuracy", "winner", "dataset"]
+
+
+def test_dvc_draws_curves_and_confusion_matrix_by_its_own_templates(finished: Path) -> None:
+    drawn = checkout.run(finished, "dvc", "plots", "show", "--json")
+    assert drawn.returncode == 0, drawn.stderr
+    shown = json.loads(drawn.stdout)
+    assert not shown.get("errors")
+    points = {name: len(one["content"]["data"]["values"]) for name, [one] in shown["data"].items()}
+    iterations = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))["winner"]["iterations"]
+    assert points["confusion"] == 1_000  # test images
+    assert points["accuracy"] == points["loss"] == 2 * (iterations + 1)
+    assert points["sweep"] == checkout.TRIALS
+
+
 def test_the_winner_is_the_registered_champion(finished: Path, tmp_path: Path) -> None:
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
     tracker = tracked.connect(finished)
@@ -139,7 +159,7 @@ def test_of_two_make_run_at_once_one_waits_for_the_other(copy: Path) -> None:
         ("data.split_seed", 1, {"preprocess", "report"}),
         ("sweep.seed", [0], {"train", "evaluate", "report"}),
         ("initialization", "uniform", {"train"}),
-        ("numerics", "native", {"train", "evaluate"}),
+        ("arithmetic", "fast", {"train"}),
         ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
         ("datasets.mnist.mirrors", ["https://example.org/"], set()),
     ],
@@ -228,9 +248,9 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
     (copy / "params.yaml").write_text(params.replace("split_seed: 0", "split_seed: 1"), encoding="utf-8")
     assert checkout.run(copy, "pipeline.preprocess").returncode == 0
     assert description.read_text(encoding="utf-8") != processed
-    done = checkout.run(copy, "pipeline.replay", run.info.run_id, "numerics=native")
+    done = checkout.run(copy, "pipeline.replay", run.info.run_id)
     assert done.returncode == 1 and "what could explain it:" in done.stdout, done.stdout + done.stderr
-    for cause in ("other data: digest ", "other training code: ", "numerics.mode: portable then, native now"):
+    for cause in ("other data: digest ", "other training code: "):
         assert cause in done.stdout
     assert "uncommitted changes then" in done.stdout and "uncommitted changes now" in done.stdout
 

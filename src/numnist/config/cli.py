@@ -1,19 +1,17 @@
-"""How every command starts and ends: numerics pinned, failures told in a sentence, exit codes as a shell expects."""
+"""How every command starts and ends: failures told in a sentence, exit codes as a shell expects."""
 
 import errno
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from numnist import numerics
 from numnist.common import dvc_lock
 from numnist.common.errors import ConfigError, InputError, NumnistError
 from numnist.config import reader
@@ -44,7 +42,6 @@ def run(command: Callable[[], None]) -> None:
     described: dict[str, Any] = {}
     try:
         _check_path()
-        numerics.pin(_requested_numerics())
         described = stage()
         dvc_lock.check(ROOT, described.get("deps", []))
         before = inputs(described)
@@ -67,7 +64,7 @@ def _check_path() -> None:
     found = [letter for letter in path if letter in _UNUSABLE or not letter.isprintable()]
     if found:
         raise ConfigError(
-            f"{path!r}: MLflow or DVC cannot work in a directory with {', '.join(map(repr, found))} in its path; rename it"
+            f"{path!r}: MLflow or DVC cannot work below {', '.join(map(repr, found))} in its path; rename it"
         )
 
 
@@ -137,14 +134,6 @@ def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
             f"changed while the stage ran: {', '.join(changed)}. What it made belongs to neither state; "
             "run `dvc repro` again, which keeps the trials that are finished"
         )
-
-
-def _requested_numerics() -> str:
-    """Return the mode given as numerics=... on the command line, else the one in params.yaml."""
-    for argument in sys.argv[1:]:
-        if match := re.fullmatch(r"\+{0,2}numerics=(.*)", argument):
-            return reader.check(get_type_hints(Params)["numerics"], match[1], "the command line", "numerics")
-    return params().numerics
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

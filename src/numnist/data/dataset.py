@@ -17,6 +17,7 @@ from numnist.config.schema import DIGITS, DataConfig
 from numnist.data import idx
 from numnist.data.forms import RECORD
 
+TAKE_SAMPLE = "without network, `dvc exp run -S data.name=mnist-5k preprocess` takes the packaged sample"
 _SPLITS = ("train", "validation", "test")
 _TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "pixels": ("uint8", (None, 784)),
@@ -100,6 +101,13 @@ def load(directory: Path) -> Dataset:
     return Dataset(name, digest, train, validation, classes)
 
 
+def classes_of(directory: Path, digest: str) -> tuple[str, ...]:
+    """Return the names of the classes of the data set with this digest; none if it is not the one that lies here."""
+    path = directory / "dataset.json"
+    _, found, classes, _ = _read_description(path) if path.is_file() else ("", "", (), {})
+    return classes if found == digest else ()
+
+
 def load_test(directory: Path) -> Split:
     """Load and verify the test part: for the final evaluation alone."""
     hashes = _read_description(directory / "dataset.json")[-1]
@@ -165,6 +173,8 @@ def _digest_of(hashes: Iterable[str]) -> str:
 
 def _read_description(path: Path) -> tuple[str, str, tuple[str, ...], dict[str, str]]:
     """Return name, digest, the names of the classes, and each split's SHA-256."""
+    if not path.exists():
+        raise DataError(f"{path.parent} holds no data set; `dvc repro preprocess` makes it; {TAKE_SAMPLE}")
     content = read_json(path)
     try:
         name, digest, classes = content["name"], content["digest"], tuple(content["classes"])

@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from numnist.common.errors import DataError, FetchError
 from numnist.common.files import PARTIAL, read_json, sha256, write_bytes, write_json
 from numnist.config.schema import Source
 from numnist.data import forms, idx, kaggle
+from numnist.data.dataset import TAKE_SAMPLE
 from numnist.data.downloading import LIMITS, Limits, download
 
 SAMPLE = "mnist-5k"
@@ -139,22 +141,20 @@ class _Search:
                     causes.append(str(error))
 
     def _ask_server(self, base: str, causes: list[str]) -> Iterator[tuple[str, bytes]]:
-        """Take the files that are pinned by name, until the server fails at one."""
+        """Take the files that are pinned, by the gzip's name if that has a pin, until the server fails at one."""
         for file in list(self.missing):
-            names = [name for name in (f"{file}.gz", file) if name in self.source.sha256]
-            if not names:
-                causes.append(f"params.yaml pins no {file}, and a server is asked for pinned files alone")
-            for name in names:
-                url, partial = f"{base.rstrip('/')}/{name}", self.scratch / name
-                try:
-                    yield from self._take(
-                        forms.Found(_DOWNLOAD, partial, (file,), lambda: self._download(url, partial, file))  # noqa: B023
-                    )
-                    break
-                except (DataError, FetchError) as error:
-                    place = "" if isinstance(error, DataError) else f"{name}: "
-                    causes.append(place + str(error).replace(str(partial), name))
-            else:
+            name = f"{file}.gz" if f"{file}.gz" in self.source.sha256 else file
+            path = self.scratch / name
+            try:
+                if name not in self.source.sha256:
+                    raise FetchError("params.yaml has no pin of it, and a server is asked for pinned files alone")
+                read = partial(self._download, f"{base.rstrip('/')}/{name}", path, file)
+                yield from self._take(forms.Found(_DOWNLOAD, path, (file,), read))
+            except DataError as error:
+                causes.append(str(error).replace(str(path), name))
+                return
+            except FetchError as error:
+                causes.append(f"{name}: {error}")
                 return
 
     def _download(self, url: str, path: Path, file: str) -> dict[str, bytes]:
@@ -196,8 +196,8 @@ class _Search:
         text = (
             f"no place has {', '.join(self.missing)} of {self.name} with the content that params.yaml pins:\n"
             + "\n".join(causes or ["  (params.yaml names no mirror)"])
-            + "\nSet MNIST_MIRROR=<directory or URL> to a place that has it, in any form of docs/data.md, or use the "
-            f"packaged sample with `data.name: {SAMPLE}` in params.yaml"
+            + "\nSet MNIST_MIRROR=<directory or URL> to a place that has it, in any form of docs/data.md; "
+            + TAKE_SAMPLE
         )
         if not set(self.missing) <= set(self.other):
             return text

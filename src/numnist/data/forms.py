@@ -118,12 +118,12 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
             raise ValueError(f"{name} is in another format than numpy.savez writes numbers in")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
         size = math.prod(shape) * dtype.itemsize
-        if dtype.kind not in "ui" or fortran or not 0 < size <= idx.MAX_BYTES:
+        if dtype.kind not in "ui" or not 0 < size <= idx.MAX_BYTES:
             raise ValueError(f"{name} is {dtype} of {shape}, expected whole numbers, at most {idx.MAX_BYTES:,} bytes")
         content = member.read(size + 1)
     if len(content) != size:
         raise ValueError(f"{name} has {len(content):,} bytes, expected {size:,}")
-    return np.frombuffer(content, dtype).reshape(shape)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _packed(

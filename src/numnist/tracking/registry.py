@@ -125,7 +125,8 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
     from numpy import dtype
 
     inputs = Schema([TensorSpec(dtype("float32"), (-1, 784))])
-    outputs = Schema([ColSpec(DataType.long, "digit"), ColSpec(Array(DataType.double), "probabilities")])
+    columns = (DataType.long, "digit"), (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
+    outputs = Schema([ColSpec(*column) for column in columns])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would like an input example, beside the signature
         pyfunc.save_model(
