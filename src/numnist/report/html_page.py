@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from numnist.common import files
+from numnist.common.chance import learned_nothing
 from numnist.config.schema import TRAINING_KEYS, Params
-from numnist.evaluation.statistics import learned_nothing
 from numnist.report import charts, png, svg, words
 from numnist.training.results import FINISHED, read_table
 
