@@ -22,11 +22,11 @@ test: .venv/.installed  ## run the tests (set MNIST_MIRROR to run those on real 
 lint: .venv/.installed  ## check style and types
 	@ruff check . && ruff format --check . && mypy src pipeline
 
-ui: .venv/.installed  ## browse the runs in MLflow, on 127.0.0.1
-	@python -m pipeline.ui
+ui: .venv/.installed  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
+	@python -m pipeline.ui$(if $(PORT), --port $(PORT))
 
-serve: .venv/.installed  ## serve the champion with MLflow's model server, on 127.0.0.1
-	@python -m pipeline.serve
+serve: .venv/.installed  ## serve the champion with MLflow's model server, on 127.0.0.1 (PORT=8000)
+	@python -m pipeline.serve$(if $(PORT), --port $(PORT))
 
 verify: .venv/.installed  ## repeat the pipeline in a fresh clone and compare with dvc.lock (on a sample: python -m pipeline.verify --quick)
 	@python -m pipeline.verify
@@ -48,7 +48,8 @@ lock:  ## renew requirements.lock from pyproject.toml
 	@$(ALONE) sh -ec 'if test $@ -nt $<; then exit; fi; \
 	  echo "Installing the pinned packages into .venv: a few minutes, once."; \
 	  $(PYTHON) -m venv .venv; \
-	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<; touch $@'
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<; \
+	  echo "$(CURDIR)" > "$$(echo .venv/lib/python*/site-packages)/numnist.pth"; touch $@'  # python -m pipeline... works anywhere
 
 .venv-bench/.installed: requirements.lock benchmarks/requirements.txt
 	@$(PYTHON) -m venv .venv-bench

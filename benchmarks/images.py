@@ -49,9 +49,9 @@ def _mnist(root: Path, params: Params) -> tuple[tuple[np.ndarray, np.ndarray], s
         both = (np.concatenate(pair) for pair in zip(_arrays(parts.train), _arrays(parts.validation)))
         return (next(both), next(both)), "MNIST, from data/processed"
     with tempfile.TemporaryDirectory() as directory:
-        fetching.fetch(params.datasets["mnist"], "mnist", Path(directory), mirror)
-        pixels = idx.read_images(Path(directory) / "train-images-idx3-ubyte.gz")
-        labels = idx.read_labels(Path(directory) / "train-labels-idx1-ubyte.gz")
+        fetching.fetch(params.datasets["mnist"], "mnist", Path(directory), [mirror] if mirror else [])
+        pixels = idx.read_images(Path(directory) / idx.NAMES[0])
+        labels = idx.read_labels(Path(directory) / idx.NAMES[1])
     training, validation = dataset.choose_validation(labels, params.data.validation_one_in, params.data.split_seed)
     order = np.concatenate([training, validation])
     return (pixels[order], labels[order]), "MNIST, fetched for this run"

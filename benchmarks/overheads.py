@@ -95,7 +95,7 @@ def _clone(root: Path, clone: Path, file: Path, mode: str, images: int, trials: 
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
     params["sweep"] = {name: sorted({trial[name] for trial in trials}) for name in params["sweep"]}
     params["data"]["name"] = "mnist"
-    params["numerics"] = mode
+    params["arithmetic"] = mode
     params["datasets"]["mnist"] = {"mirrors": [], "sha256": _mirror(clone / "mirror", file, images)}
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return clone
@@ -105,7 +105,7 @@ def _mirror(directory: Path, file: Path, images: int) -> dict[str, str]:
     """Write so many images as a data set's four files, the last of them as its test set too; return their hashes."""
     with np.load(file) as archive:
         pixels, labels = archive["pixels"][:images], archive["labels"][:images]
-    for prefix, part in (("train", slice(None)), ("t10k", slice(-TEST_IMAGES, None))):
-        idx.write_images(directory / f"{prefix}-images-idx3-ubyte", pixels[part])
-        idx.write_labels(directory / f"{prefix}-labels-idx1-ubyte", labels[part])
+    test = slice(-TEST_IMAGES, None)
+    for name, array in zip(idx.NAMES, (pixels, labels, pixels[test], labels[test]), strict=True):
+        files.write_bytes(directory / name, idx.pack(array))
     return {path.name: files.sha256(path) for path in sorted(directory.iterdir())}

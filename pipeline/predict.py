@@ -5,7 +5,6 @@ Kaggle's digit-recognizer: `python -m pipeline.predict --kaggle test.csv submiss
 """
 
 import argparse
-import io
 import json
 import sys
 import tempfile
@@ -17,25 +16,28 @@ from numnist.config import cli
 from pipeline import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numnist.network import Parameters
 
 
 def main() -> None:
     """Print what the network sees in each picture, or answer Kaggle's test.csv."""
     arguments = _arguments()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without block characters
     if arguments.json:
         print_json(arguments.pictures)
         return
+    from numnist.data import dataset
     from numnist.training import results
 
     with tempfile.TemporaryDirectory() as directory:
-        network = results.read_weights(weights_of(arguments.run, Path(directory)))
+        path, data = weights_of(arguments.run, Path(directory))
+        network = results.read_weights(path)
     if arguments.kaggle:
         answer_kaggle(network, *arguments.kaggle)
         return
-    failed = [path for path in arguments.pictures if not read_picture(network, path, show=arguments.show)]
+    names = dataset.classes_of(ROOT / "data" / "processed", data)
+    failed = [path for path in arguments.pictures if not read_picture(network, path, names, show=arguments.show)]
     if failed:
         raise SystemExit(1)
 
@@ -47,20 +49,23 @@ def print_json(paths: list[Path]) -> None:
     print(json.dumps({"inputs": [digit_images.read(path).tolist() for path in paths]}))
 
 
-def weights_of(run: str, directory: Path) -> Path:
-    """Copy the weights file of the champion or of an MLflow run into a directory, and say which network answers."""
+def weights_of(run: str, directory: Path) -> tuple[Path, str]:
+    """Copy the weights file of the champion or of an MLflow run into a directory, and say which network answers.
+
+    Returned are the copy and the digest of the data set that the network was trained on.
+    """
     from numnist.tracking import champion, registry, runs
 
     tracker = runs.connect(ROOT)
     if run != registry.CHAMPION:
-        return tracker.weights_of(run, directory)
+        return tracker.weights_of(run, directory), tracker.read_trial(run).data_digest
     found = champion.champion(tracker, ROOT)
     print(f"asking {found.words}", file=sys.stderr)
-    return registry.weights_of(tracker.store, found.version, directory)
+    return registry.weights_of(tracker.store, found.version, directory), found.version.tags.get(registry.DATA, "")
 
 
-def read_picture(weights: "Parameters", path: Path, *, show: bool) -> bool:
-    """Print the digit in a picture and the ten probabilities, or why there are none; return whether there were."""
+def read_picture(weights: "Parameters", path: Path, names: "Sequence[str]", *, show: bool) -> bool:
+    """Print what a picture shows and the classes' probabilities, or why there are none; return whether there were."""
     from numnist import network
     from numnist.inference import digit_images, prediction
 
@@ -70,7 +75,7 @@ def read_picture(weights: "Parameters", path: Path, *, show: bool) -> bool:
         print(f"error: {error}", file=sys.stderr)
         return False
     probability = network.probabilities(weights, pixels[None])[0]
-    print(f"{path}: {probability.argmax()} ({probability.max():.1%})\n{prediction.chart(probability)}")
+    print(f"{path}: {prediction.verdict(pixels, probability, names)}\n{prediction.chart(probability, names)}")
     if show:
         print(prediction.blocks(pixels))
     return True
@@ -90,7 +95,7 @@ def answer_kaggle(weights: "Parameters", test: Path, submission: Path) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m pipeline.predict", description="Read digits with a trained network.")
     add = parser.add_argument
-    add("pictures", nargs="*", type=Path, help="PNG or JPEG files, one digit each")
+    add("pictures", nargs="*", type=Path, help="files in PNG, JPEG, WebP, BMP, TIFF or GIF, one digit each")
     add("--show", action="store_true", help="draw what the network sees, 28 x 28 pixels")
     add("--json", action="store_true", help="ask no network: print the pixels in the form that the model server takes")
     add("--run", default="champion", metavar="RUN_ID", help="the MLflow run whose network is asked (else the champion)")

@@ -1,4 +1,4 @@
-"""Turn data/raw into validated arrays, split for training, validation and test: `python -m pipeline.preprocess`."""
+"""Turn a data set's files into arrays, split for training, validation and test: `python -m pipeline.preprocess`."""
 
 from numnist.config import cli
 from pipeline import ROOT
@@ -9,7 +9,9 @@ def main() -> None:
     from numnist.data import dataset
 
     params = cli.params()
-    dataset.preprocess(ROOT / "data" / "raw", ROOT / "data" / "processed", params.data, params.source.classes)
+    dataset.preprocess(
+        ROOT / "data" / "raw" / params.data.name, ROOT / "data" / "processed", params.data, params.source.classes
+    )
 
 
 if __name__ == "__main__":

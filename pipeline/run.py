@@ -4,7 +4,7 @@ The sample's run has a workspace of its own, .sample/: params.yaml, dvc.lock and
 they are, so the next run with a mirror in reach is that of the real data set.
 """
 
-import os
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from numnist.common import files
+from numnist.common import dvc_lock, files
 from numnist.common.errors import NumnistError
 from numnist.config import cli
-from pipeline import ROOT
+from pipeline import ROOT, fetch
 
 SAMPLE_WORKSPACE = ROOT / ".sample"
 NOT_COPIED = {"dvc.lock", "params.yaml"}  # the workspace has its own
@@ -31,29 +31,35 @@ def main() -> None:
         lock.acquire()
     with lock:
         workspace = ROOT if _data_at_hand() else _sample_workspace()
+        dvc_lock.check(workspace, edits_allowed=True)
         up_to_date = _dvc(workspace, "status", "--quiet", quiet=True) == 0
         if not up_to_date and _dvc(workspace, "repro") != 0:
             raise NumnistError(
                 "the pipeline stopped; the reason stands above. What is done is kept: `make run` goes on"
             )
+    dvc_lock.check(workspace)
     print("Everything is up to date." if up_to_date else "Done.")
     _show_results(workspace)
 
 
 def _data_at_hand() -> bool:
-    """Whether the data set of params.yaml is there or can be fetched; where not, say so."""
+    """Whether the data set of params.yaml is there or can be fetched; if not, say so."""
+    from numnist.common.errors import FetchError
     from numnist.data import fetching
 
     params = cli.params()
-    if not params.source.mirrors or os.environ.get("MNIST_MIRROR"):
-        return True
     if any(_dvc(ROOT, *command, "--quiet", "fetch", quiet=True) == 0 for command in (["status"], ["checkout"])):
         return True
-    if fetching.reachable(params.source):
+    mirrors = params.source.mirrors
+    if fetch.places(ROOT / "data" / "raw") or not mirrors or not all(map(fetching.is_url, mirrors)):
+        return True  # if it is not there, `dvc repro` is to say so
+    with contextlib.suppress(FetchError):
+        fetch.main()
         return True
     print(
         f"No mirror of {params.data.name} can be reached, so this is a run on {fetching.SAMPLE}, the packaged sample "
-        f"(in {SAMPLE_WORKSPACE.name}/). MNIST_MIRROR=<directory or URL> names a mirror of your own.",
+        f"(in {SAMPLE_WORKSPACE.name}/). MNIST_MIRROR=<directory or URL> names a mirror of your own. For other "
+        "commands, `dvc exp run -S data.name=mnist-5k preprocess` takes the sample in this checkout.",
         flush=True,
     )
     return False

@@ -19,8 +19,6 @@ from pipeline import ROOT
 if TYPE_CHECKING:
     from numnist.training.results import Result
 
-OmegaConf.register_new_resolver("choices", overrides.choices)
-
 
 @hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")
 def job(config: DictConfig) -> float:
@@ -47,7 +45,7 @@ def _told(result: "Result", output: Path) -> str:
 
 def main() -> None:
     """Check the command line and params.yaml, let Hydra run the jobs, and close what they opened."""
-    overrides.check(sys.argv[1:], cli.params())
+    overrides.check(sys.argv[1:], ROOT / "conf")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let failures through to cli.run, which tells them
     status = "FAILED"
     try:
@@ -56,7 +54,7 @@ def main() -> None:
     except HydraException as error:
         raise ConfigError(f"the configuration cannot be composed: {error}") from None
     except (KeyboardInterrupt, SystemExit) as ending:
-        killed = isinstance(ending, KeyboardInterrupt) or ending.code == cli.TERMINATED
+        killed = isinstance(ending, KeyboardInterrupt) or ending.code in cli.ENDED
         status = "KILLED" if killed else "FAILED"
         raise
     finally:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from numnist.common import dvc_lock
 from numnist.common.errors import DataError
 from numnist.config import cli
 from pipeline import ROOT
@@ -53,10 +54,10 @@ def repeat(directory: Path, head: str) -> "list[Finding]":
     from numnist.reproduce import verify
 
     clone = _clone(head, directory / "clone")
-    lock = clone / verify.LOCK
-    expected, written = verify.read_lock(lock), lock.read_bytes()
+    lock = clone / dvc_lock.NAME
+    expected, written = dvc_lock.read(lock), lock.read_bytes()
     _reproduce(clone)
-    findings = verify.compare(expected, verify.read_lock(lock), ROOT, clone)
+    findings = verify.compare(expected, dvc_lock.read(lock), ROOT, clone)
     return [*findings, _whole_lock(lock.read_bytes() == written)]
 
 
@@ -70,16 +71,16 @@ def repeat_twice(directory: Path, head: str) -> "list[Finding]":
         params["data"]["name"], params["sweep"] = "mnist-5k", QUICK_SWEEP
         (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         _reproduce(clone, cores)
-    one, other = (clone / verify.LOCK for clone in clones)
-    findings = verify.compare(verify.read_lock(one), verify.read_lock(other), *clones)
+    one, other = (clone / dvc_lock.NAME for clone in clones)
+    findings = verify.compare(dvc_lock.read(one), dvc_lock.read(other), *clones)
     return [*findings, _whole_lock(one.read_bytes() == other.read_bytes())]
 
 
 def _whole_lock(same: bool) -> "Finding":
-    from numnist.reproduce.verify import DIFFERENT, LOCK, SAME, Difference, Finding
+    from numnist.reproduce.verify import DIFFERENT, SAME, Difference, Finding
 
     where = "" if same else "beside outs it holds the hashes of code and values: was it made from this commit?"
-    return Finding("all", LOCK, Difference(SAME if same else DIFFERENT, 0 if same else float("inf"), where))
+    return Finding("all", dvc_lock.NAME, Difference(SAME if same else DIFFERENT, 0 if same else float("inf"), where))
 
 
 def _clone(head: str, directory: Path) -> Path:

@@ -46,19 +46,23 @@ def run(directory: Path, *arguments: str, cwd: Path | None = None, **more: str) 
 def start(
     directory: Path, *arguments: str, cwd: Path | None = None, prefix: tuple[str, ...] = (), **more: str
 ) -> "subprocess.Popen[str]":
-    """Start Python on a checkout, with no tracking server and no mirror from outside."""
-    ours = ("MLFLOW_", "MNIST_", "NUMNIST_", "DVC_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(directory),
-        "DVC_NO_ANALYTICS": "true",
-    }
-    environment = {name: value for name, value in (environment | more).items() if value}  # an empty one is taken away
+    """Start Python on a checkout."""
     return subprocess.Popen(
         [*prefix, sys.executable, *arguments],
         cwd=cwd or directory,
-        env=environment,
+        env=environment(directory, **more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def environment(directory: Path, **more: str) -> dict[str, str]:
+    """Return an environment with a checkout's commands, and with no tracking server and no mirror from outside."""
+    ours = ("MLFLOW_", "MNIST_", "NUMNIST_", "DVC_")
+    found = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(directory),
+        "DVC_NO_ANALYTICS": "true",
+    }
+    return {name: value for name, value in (found | more).items() if value}  # an empty one is taken away

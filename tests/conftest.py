@@ -1,6 +1,3 @@
-"""What holds for every test: this checkout's library, the portable numerics, no telemetry, no proxy to the outside."""
+"""What holds for every test: this checkout's library, fast kernels, no telemetry, no proxy to the outside."""
 
-import pipeline  # noqa: F401  (puts src on the path)
-from numnist import numerics
-
-numerics.pin("portable")
+import pipeline  # noqa: F401  (puts src on the path, and chooses the kernels)

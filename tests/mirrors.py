@@ -8,13 +8,15 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-FILES = {
-    "train-images-idx3-ubyte.gz": gzip.compress(struct.pack(">4I", 0x803, 4, 28, 28) + bytes(4 * 784), mtime=0),
-    "train-labels-idx1-ubyte.gz": gzip.compress(struct.pack(">2I", 0x801, 4) + bytes([0, 1, 2, 3]), mtime=0),
-    "t10k-images-idx3-ubyte.gz": gzip.compress(struct.pack(">4I", 0x803, 2, 28, 28) + bytes(2 * 784), mtime=0),
-    "t10k-labels-idx1-ubyte.gz": gzip.compress(struct.pack(">2I", 0x801, 2) + bytes([8, 9]), mtime=0),
+CONTENTS = {
+    "train-images-idx3-ubyte": struct.pack(">4I", 0x803, 4, 28, 28) + bytes(4 * 784),
+    "train-labels-idx1-ubyte": struct.pack(">2I", 0x801, 4) + bytes([0, 1, 2, 3]),
+    "t10k-images-idx3-ubyte": struct.pack(">4I", 0x803, 2, 28, 28) + bytes(2 * 784),
+    "t10k-labels-idx1-ubyte": struct.pack(">2I", 0x801, 2) + bytes([8, 9]),
 }
-SHA256 = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+FILES = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENTS.items()}
+SHA256 = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}  # the pins of the gzips
+PINS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENTS.items()}
 
 
 class Mirror:
@@ -52,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.mirror.requests.append(self.path)
         _, behaviour, name = self.path.split("/")
         with contextlib.suppress(OSError):  # the client has gone
-            getattr(self, behaviour)(name, FILES[name])
+            getattr(self, behaviour)(name, (FILES | CONTENTS)[name])
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass

@@ -21,10 +21,15 @@ def ended_with_no_reader(*arguments: str) -> "subprocess.CompletedProcess[bytes]
         os.close(writer)
 
 
-@pytest.mark.parametrize("ending", ["", "raise SystemExit(1)", "raise DataError('this too')"])
+@pytest.mark.parametrize(
+    ("ending", "code", "told"),
+    [("", 141, ""), ("raise SystemExit(1)", 1, ""), ("raise DataError('this, too')", 1, "error: this, too\n")],
+)
 @pytest.mark.parametrize("lines", [1, 100_000])
 @pytest.mark.parametrize("buffered", [[], ["-u"]], ids=["buffered", "unbuffered"])
-def test_a_command_whose_reader_has_gone_ends_in_silence(lines: int, ending: str, buffered: list[str]) -> None:
+def test_a_command_whose_reader_has_gone_ends_in_silence(
+    lines: int, ending: str, code: int, told: str, buffered: list[str]
+) -> None:
     program = f"""
 from pipeline import ROOT
 from numnist.common.errors import DataError
@@ -36,7 +41,7 @@ def command():
 cli.run(command)
 """
     ended = ended_with_no_reader(*buffered, "-c", program)
-    assert (ended.returncode, ended.stderr) == (141, b"")
+    assert (ended.returncode, ended.stderr.decode()) == (code, told)
 
 
 def test_predict_into_a_pipe_that_is_closed_ends_in_silence() -> None:

@@ -1,5 +1,6 @@
 """The command line of training: what is refused before a directory or a run exists, and how it is said."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,54 +9,163 @@ from numnist.common.errors import ConfigError
 from numnist.config import overrides, reader
 from pipeline import ROOT
 
-PARAMS = reader.load_params(ROOT / "params.yaml")
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMNIST_EXECUTOR", raising=False)
+
+
+def refusal(*arguments: str, conf: Path = ROOT / "conf") -> str:
+    """What is said of a command line that is refused."""
+    with pytest.raises(ConfigError) as caught:
+        overrides.check(arguments, conf)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("hidden_size=0", "hidden_size is 0; allowed: a whole number from 1"),
+        ("hidden_size=0", "the command line: hidden_size is 0; allowed: a whole number from 1"),
         ("hidden_size=1000000000", "from 1 to 10,000"),
         ("hidden_size=10,0", "hidden_size is 0"),
         ("hidden_size=range(0,3)", "hidden_size is 0"),
+        (
+            'hidden_size="8"',
+            "hidden_size is '8'; allowed: a whole number from 1 to 10,000 (this one is text: write 8 wi",
+        ),
         ("learning_rate=-1", "learning_rate is -1; allowed: a number above 0"),
         ("learning_rate=nan", "learning_rate is nan"),
         ("learning_rate=fast", "learning_rate is 'fast'"),
         ("iterations=1.5", "iterations is 1.5; allowed: a whole number"),
         ("iterations=true", "iterations is True"),
-        ("hidden_size=8,16,8", "hidden_size is 8 twice"),
-        ("learning_rate=0.5,0.50", "learning_rate is 0.5 twice"),
+        ("hidden_size=8,16,8", "hidden_size is 8 2 times"),
+        ("learning_rate=0.5,0.50", "learning_rate is 0.5 2 times"),
         ("learning_rate=inf", "learning_rate is inf"),
         ("seed=", "seed is ''"),
         ("initialization=xavier", "'he' or 'uniform'"),
-        ("numerics=fast", "'portable' or 'native'"),
-        ("hiden_size=10", "unknown key hiden_size"),
-        ("+momentum_=0.9", "unknown key momentum_"),
-        ("~hidden_size=10", "takes away"),
+        ("schedule=constant,linear", "'constant' or 'cosine'"),
+        ("hiden_size=10", "hiden_size"),
+        ("+momentum_=0.9", "the command line: unknown key momentum_; known here: hidden_size, "),
+        ("+data.seed=1", "the command line: unknown key data.seed; known here: name, "),
+        ("~hidden_size=10", "the key hidden_size is missing"),
+        ("~momentum", "the command line: the key momentum is missing"),
         ("sweep.hidden_size=[]", "a list of at least one value"),
         ("sweep.hidden_size=[8,8]", "without repeats"),
-        ("hidden_size=[", "the command line"),
+        ("sweep.hidden_size=[0]", "the command line: sweep.hidden_size is 0"),
+        ("data.name=mnits", "the command line: data.name is 'mnits'; allowed: one of mnist, mnist-5k"),
+        ("executor=spark", "Could not find 'executor/spark'"),
+        ("executor=local,processes", "all trials of a sweep go to one executor"),
+        ("executor.threads=3", "threads"),
+        ("+executor.threads=3", "the command line: unknown key executor.threads"),
+        ("hidden_size=[", "cannot be composed"),
+        ("hidden_size=glob(*)", "gives hidden_size no value"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused_by_key_and_value(argument: str, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        overrides.check([argument], PARAMS)
-    assert said in str(caught.value)
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+def test_a_value_that_is_not_allowed_is_refused_by_key_and_value(
+    mode: tuple[str, ...], argument: str, said: str
+) -> None:
+    assert said in refusal(*mode, argument)
 
 
 @pytest.mark.parametrize(
-    "argument",
-    ["hidden_size=64", "learning_rate=1e-3,0.5", "+experiment=grid", "hydra/launcher=basic", "hydra.run.dir=x", "-m"],
+    ("setting", "said"),
+    [
+        ("trials=0", "trials is 0; allowed: a whole number from 1 to 100,000"),
+        ("batch=0", "batch is 0; allowed: a whole number from 1 to 10,000"),
+        ("seed=-1", "seed is -1; allowed: a whole number from 0"),
+        ("sampler=grid", "sampler is 'grid'; allowed: 'tpe' or 'random'"),
+    ],
 )
-def test_what_is_allowed_passes(argument: str) -> None:
-    overrides.check([argument], PARAMS)
+def test_a_setting_of_a_search_that_is_not_allowed_is_refused(setting: str, said: str) -> None:
+    told = refusal("-m", "+experiment=search", f"hydra.sweeper.{setting}")
+    assert told.startswith(f"the command line: hydra.sweeper.{said}")
+
+
+@pytest.mark.parametrize("argument", ["hidden_size=range(1,1000000000)", "seed=range(0,100001)"])
+def test_a_sweep_beyond_the_bound_is_refused_by_its_size_before_it_is_written_out(argument: str) -> None:
+    assert "values; allowed: at most 100,000" in refusal("-m", argument)
+    assert "values; allowed: at most 100,000" in refusal("-m", "+experiment=search", argument)
+
+
+def test_the_trials_of_a_sweep_are_counted_over_all_axes_and_experiments() -> None:
+    arguments = ("-m", "+experiment=note,notebook", "seed=range(0,250)", "iterations=range(1,251)")
+    assert refusal(*arguments) == "the command line: a sweep of 125,000 trials; allowed: at most 100,000"
+    overrides.check(["-m", "seed=range(0,250)", "iterations=range(1,251)"], ROOT / "conf")
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """A copy of conf/ to be edited."""
+    return Path(shutil.copytree(ROOT / "conf", tmp_path / "conf"))
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "said"),
+    [
+        ("experiment/x.yaml", "hiden_size: 30", "unknown key hiden_size; known here: "),
+        ("experiment/x.yaml", "hidden_size: 0", "hidden_size is 0; allowed: "),
+        ("experiment/x.yaml", "hydra: {sweeper: {params: {hidden_size: '8,0'}}}", "hidden_size is 0; allowed: "),
+        (
+            "experiment/x.yaml",
+            "hydra: {sweeper: {params: {hiden_size: '8,16'}}}",
+            "unknown key hiden_size; known here: ",
+        ),
+        ("experiment/x.yaml", "data: {validation: 3}", "unknown key data.validation; known here: "),
+        ("experiment/x.yaml", "executor: {name: spark}", "executor.name is 'spark'; allowed: "),
+        ("executor/local.yaml", "workers: 3", "unknown key executor.workers; known here: name"),
+        ("config.yaml", "hiden_size: 30", "unknown key hiden_size; known here: "),
+    ],
+)
+@pytest.mark.parametrize("argument", ["+experiment=x", "+experiment=x,note"])
+def test_a_fault_in_any_file_is_refused_with_the_file(
+    conf: Path, file: str, line: str, said: str, argument: str
+) -> None:
+    (conf / "experiment" / "x.yaml").write_text("# @package _global_\nseed: 3\n", encoding="utf-8")
+    with (conf / file).open("a", encoding="utf-8") as edited:
+        edited.write(f"\n{line}\n")
+    assert refusal("-m", argument, conf=conf).startswith(f"{conf / file}: {said}")
+
+
+def test_a_fault_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMNIST_EXECUTOR", "dask")
+    monkeypatch.setenv("NUMNIST_SCHEDULER", "nowhere")
+    assert "executor.address is 'nowhere'; allowed: tcp://host:port" in refusal()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "hidden_size=64",
+        "-m learning_rate=1e-3,0.5",
+        "-m +experiment=grid",
+        "-m +experiment=search",
+        "-m +experiment=search learning_rate=interval(0.5,1)",
+        "-m +experiment=glob(n*)",
+        "-m +experiment=note,notebook seed=0,1",
+        "hydra/launcher=basic",
+        "hydra.run.dir=x",
+        "-m",
+        "executor=slurm executor.parameters={slurm_partition:long}",
+        "-cn config",
+        "--cfg job",
+        "--help",
+        "--info",
+        "--hydra-help",
+        "-sc install=bash",
+        "-sc query=x",
+    ],
+)
+def test_what_is_allowed_passes(arguments: str) -> None:
+    overrides.check(arguments.split(), ROOT / "conf")
 
 
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("numerics: portable", "numerics: fast", "numerics is 'fast'; allowed: 'portable' or 'native'"),
+        ("arithmetic: exact", "arithmetic: slow", "arithmetic is 'slow'; allowed: 'exact' or 'fast'"),
         ("  name: mnist  ", "  name: mnits  ", "data.name is 'mnits'; allowed: one of mnist, mnist-5k"),
         ("[0.3, 1.0, 2.0]", "['1e-3']", "sweep.learning_rate is '1e-3'; allowed: a number above 0"),
         ("[0.3, 1.0, 2.0]", "[]", "sweep.learning_rate is []; allowed: a list of at least one value"),
@@ -63,19 +173,19 @@ def test_what_is_allowed_passes(argument: str) -> None:
         ("[10, 32, 64]", "10", "a list"),
         ("[10, 32, 64]", "[1000000000]", "sweep.hidden_size is 1000000000; allowed: a whole number from 1 to 10,000"),
         ("[0.3, 1.0, 2.0]", "[.nan]", "sweep.learning_rate is nan; allowed: a number above 0"),
-        ("numerics: portable", "numerics: portable\nnumerics: native", "found duplicate key numerics"),
-        ("numerics: portable", "", "the key numerics is missing"),
-        ("numerics: portable", "numerics: portable\nspeed: 3", "unknown key speed"),
+        ("arithmetic: exact", "arithmetic: exact\narithmetic: fast", "found duplicate key arithmetic"),
+        ("arithmetic: exact", "", "the key arithmetic is missing"),
+        ("arithmetic: exact", "arithmetic: exact\nspeed: 3", "unknown key speed"),
         ("split_seed: 0", "split_seed: -1", "data.split_seed is -1"),
         ("split_seed: 0", "split_seed: yes", "data.split_seed is True"),
         (
-            "    mirrors: []  ",
-            "    mirrors: [http://example.org/]  ",
-            "datasets.mnist-5k.mirrors is 'http://example.org/'; allowed: an https URL or a directory",
+            "  mnist-5k: {}  ",
+            "  mnist-5k: {mirrors: [http://example.org/]}  ",
+            "datasets.mnist-5k.mirrors is 'http://example.org/'; allowed: an https URL, a directory or a file",
         ),
         ("    table: kaggle/train.csv", "    table: 3", "datasets.kaggle.table is 3; allowed: a text"),
         ("    table: kaggle/train.csv", "    table: a.csv\n    mirrors: [x]", "either a table, or mirrors and sha256"),
-        ("numerics: portable", "numerics: [", "not readable YAML"),
+        ("arithmetic: exact", "arithmetic: [", "not readable YAML"),
     ],
 )
 def test_params_yaml_is_checked_as_a_whole(tmp_path: Path, before: str, after: str, said: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numnist.common import files
 from numnist.common.errors import DataError
 from numnist.config.schema import DataConfig
 from numnist.data import dataset, idx
@@ -22,8 +23,8 @@ PIXELS = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (40, 784), np.
 @pytest.fixture
 def processed(tmp_path: Path) -> Path:
     for prefix, part in (("train", slice(32)), ("t10k", slice(32, 40))):
-        idx.write_images(tmp_path / "raw" / f"{prefix}-images-idx3-ubyte", PIXELS[part])
-        idx.write_labels(tmp_path / "raw" / f"{prefix}-labels-idx1-ubyte", LABELS[part])
+        files.write_bytes(tmp_path / "raw" / f"{prefix}-images-idx3-ubyte", idx.pack(PIXELS[part]))
+        files.write_bytes(tmp_path / "raw" / f"{prefix}-labels-idx1-ubyte", idx.pack(LABELS[part]))
     dataset.preprocess(tmp_path / "raw", tmp_path / "processed", DATA)
     return tmp_path / "processed"
 
@@ -129,14 +130,20 @@ def test_a_damaged_description_is_refused(processed: Path, content: str) -> None
         dataset.load(processed)
 
 
-def test_a_missing_and_a_doubtful_file_are_told(processed: Path) -> None:
+def test_what_is_wrong_with_a_file_decides_what_is_to_be_done(processed: Path) -> None:
     raw = processed.parent / "raw"
-    (raw / "train-images-copy").write_bytes(b"")
-    with pytest.raises(DataError, match=r"train-\*images\*, got train-images-copy, train-images-idx3-ubyte"):
+    labels = raw / "train-labels-idx1-ubyte"
+    right = labels.read_bytes()
+    labels.write_bytes(right[:-1])
+    with pytest.raises(DataError, match=rf"body: expected .* not what fetch made: move {raw} away"):
         dataset.preprocess(raw, processed, DATA)
-    for path in raw.glob("train-images*"):
-        path.unlink()
-    with pytest.raises(DataError, match=r"train-\*images\*, got none"):
+    files.write_bytes(labels, idx.pack(LABELS[:31]))
+    made = {name: files.sha256(raw / name) for name in idx.NAMES}
+    files.write_json(raw / "fetched.json", {"pinned": {}, "sha256": made})
+    with pytest.raises(DataError, match=r"count: expected 32, .* got 31\. That is what was fetched.* pin it anew"):
+        dataset.preprocess(raw, processed, DATA)
+    labels.unlink()
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte cannot be read: .*Run `python -m pipeline\.fetch`"):
         dataset.preprocess(raw, processed, DATA)
 
 

@@ -25,8 +25,6 @@ def test_a_right_file_is_read_plain_and_gzipped(tmp_path: Path, pack: object) ->
     assert labels.tolist() == [0, 9, 5]
 
 
-def test_the_writer_makes_the_published_format(tmp_path: Path) -> None:
-    idx.write_images(tmp_path / "images", np.frombuffer(PICTURES, np.uint8).reshape(2, 784))
-    idx.write_labels(tmp_path / "labels", np.array([0, 9, 5], np.uint8))
-    assert (tmp_path / "images").read_bytes() == IMAGE_FILE
-    assert (tmp_path / "labels").read_bytes() == LABEL_FILE
+def test_what_is_packed_has_the_published_format() -> None:
+    assert idx.pack(np.frombuffer(PICTURES, np.uint8).reshape(2, 784)) == IMAGE_FILE
+    assert idx.pack(np.array([0, 9, 5], np.uint8)) == LABEL_FILE

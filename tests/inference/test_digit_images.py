@@ -58,9 +58,9 @@ def test_the_ink_fills_a_box_of_20_and_its_centre_of_mass_is_the_middle(strokes,
 
 
 def test_the_proportions_are_kept(tmp_path):
-    box = Image.new("L", (200, 300), 255)
-    ImageDraw.Draw(box).rectangle((50, 50, 89, 129), outline=0, width=12)  # 40 x 80
-    image = seen(box, tmp_path).reshape(28, 28)
+    ring = Image.new("L", (200, 300), 255)
+    ImageDraw.Draw(ring).ellipse((50, 50, 89, 129), outline=0, width=12)  # 40 x 80
+    image = seen(ring, tmp_path).reshape(28, 28)
     assert (image.any(axis=1).sum(), image.any(axis=0).sum()) == (20, 10)
 
 

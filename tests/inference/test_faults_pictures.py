@@ -58,15 +58,15 @@ def read(content, directory):
     return digit_images.read(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"%PDF-1.7", b"\0" * 5000, b"GIF89a" + b"\0" * 100])
+@pytest.mark.parametrize("content", [b"", b"<html>", b"%PDF-1.7", b"\0" * 5000, b"GIF99a" + b"\0" * 100])
 def test_a_file_that_is_no_picture_is_refused(content, tmp_path):
-    with pytest.raises(DataError, match=r"digit\.png is not a PNG or JPEG picture; save it as one"):
+    with pytest.raises(DataError, match=r"digit\.png is not a picture in PNG, .* or GIF; save it as one"):
         read(content, tmp_path)
 
 
-@pytest.mark.parametrize(("side", "size"), [(5_001, "5,001 x 5,001"), (12_000, "12,000 x 12,000")])
+@pytest.mark.parametrize(("side", "size"), [(7_072, "7,072 x 7,072"), (12_000, "12,000 x 12,000")])
 def test_a_picture_too_large_to_decode_is_refused(side, size, tmp_path):
-    with pytest.raises(DataError, match=f"{size} pixels, and at most 25,000,000 are read; scale it down"):
+    with pytest.raises(DataError, match=f"{size} pixels, and at most 50,000,000 are read; scale it down"):
         read(png(side, side), tmp_path)
 
 
@@ -79,7 +79,7 @@ def test_a_picture_of_20000_by_20000_is_refused_by_its_header_in_little_memory(t
     environment = {"PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(run, capture_output=True, text=True, env=environment, timeout=60, check=True)
     message, kilobytes = done.stdout.splitlines()
-    assert "at most 25,000,000 are read" in message
+    assert "at most 50,000,000 are read" in message
     assert int(kilobytes) < 20_000  # the picture itself would have 400 MB
 
 
@@ -94,7 +94,7 @@ def test_text_that_unpacks_to_gigabytes_is_refused(tmp_path):
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_a_truncated_picture_is_refused(form, share, tmp_path):
     content = digit("RGB", form)
-    with pytest.raises(DataError, match=r"digit\.png is (damaged|not a PNG or JPEG)"):
+    with pytest.raises(DataError, match=r"digit\.png is (damaged|not a picture)"):
         read(content[: int(share * len(content))], tmp_path)
 
 

@@ -22,11 +22,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from stores import free_port, register
 
-from numnist.common.errors import NumnistError
 from numnist.inference import model_server
 from numnist.tracking import registry
 from numnist.tracking import runs as tracked
-from pipeline import ROOT, local
+from pipeline import ROOT
 
 BLANK = [0] * 784
 
@@ -77,7 +76,21 @@ def test_the_champion_answers_with_digit_and_probabilities(server: Server) -> No
     assert status == 200
     predictions = json.loads(answer)["predictions"]
     assert [one["digit"] for one in predictions] == [3, 7]
+    assert [one["doubt"] for one in predictions] == ["", ""]
     assert predictions[0]["probabilities"][3] == pytest.approx(np.exp(10) / (np.exp(10) + 9))
+
+
+def test_a_blank_an_inverted_and_a_doubtful_image_are_answered_with_the_doubt(server: Server) -> None:
+    images = np.zeros((4, 784), int)
+    images[1:3] = 255
+    images[2].reshape(28, 28)[10:20, 12:16] = 0
+    images[3, [3, 7]] = 255
+    status, answer = server.ask(json.dumps({"inputs": images.tolist()}).encode())
+    assert status == 200
+    doubts = [one["doubt"] for one in json.loads(answer)["predictions"]]
+    assert doubts[:2] == ["blank: nothing is written there"] * 2
+    assert doubts[2] == "inverted: dark ink on light paper; send 255 minus each pixel"
+    assert doubts[3].startswith("unsure: 3 (50.0%) or 7 (50.0%)")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the line is curl's")
@@ -160,13 +173,6 @@ def test_the_model_server_listens_on_this_machine_alone(server: Server) -> None:
     process = psutil.Process(server.process.pid)
     family = [process, *process.children(recursive=True)]
     assert {c.laddr.ip for one in family for c in one.net_connections() if c.status == "LISTEN"} == {"127.0.0.1"}
-
-
-def test_a_port_that_is_taken_is_told_with_the_way_out() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(NumnistError, match=f"cannot serve on 127.0.0.1:{port} .*--port {port + 1}"):
-            local.listen(port)
 
 
 def model_directory(server: Server) -> Path:

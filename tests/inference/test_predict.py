@@ -29,7 +29,7 @@ def weights(tmp_path):
 @pytest.fixture
 def command(weights, monkeypatch):
     asked = []
-    monkeypatch.setattr(predict, "weights_of", lambda run: asked.append(run) or weights)
+    monkeypatch.setattr(predict, "weights_of", lambda run, directory: asked.append(run) or (weights, ""))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
@@ -64,11 +64,27 @@ def test_an_image_is_drawn_two_characters_a_pixel():
     assert lines[28].endswith(" ▓▓│")
 
 
+def test_a_chart_and_a_verdict_call_the_classes_by_their_names():
+    share, names = np.array([0.02, 0.97, 0.01]), ["boot", "bag", "T-shirt"]
+    assert [line.split()[0] for line in prediction.chart(share, names).splitlines()] == names
+    pixels = np.zeros(784, np.uint8)
+    pixels[300:400] = 255
+    assert prediction.verdict(pixels, share, names) == "bag (97.0%)"
+    assert prediction.verdict(pixels, np.array([0.4, 0.5, 0.1]), names) == "unsure: bag (50.0%) or boot (40.0%)"
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.9, "3 (90.0%)"), (0.899, "unsure: 3 (89.9%) or 5 (10.1%)")])
+def test_an_answer_below_90_percent_is_unsure_and_comes_with_both_candidates(share, said):
+    pixels, shares = np.zeros(784, np.uint8), np.zeros(10)
+    pixels[300:400], shares[3], shares[5] = 255, share, 1 - share
+    assert prediction.verdict(pixels, shares) == said
+
+
 def test_each_picture_gets_its_digit_and_ten_probabilities(command, tmp_path, capsys):
     assert command(picture(tmp_path / "a.png"), picture(tmp_path / "b.png")) == ["champion"]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{tmp_path / 'a.png'}: 7 (23.2%)"  # e / (e + 9)
-    assert lines[11] == f"{tmp_path / 'b.png'}: 7 (23.2%)"
+    assert lines[0] == f"{tmp_path / 'a.png'}: unsure: 7 (23.2%) or 0 (8.5%)"  # e / (e + 9), 1 / (e + 9)
+    assert lines[11] == f"{tmp_path / 'b.png'}: unsure: 7 (23.2%) or 0 (8.5%)"
     assert len(lines) == 22
 
 
@@ -86,12 +102,12 @@ def test_a_picture_that_fails_is_told_and_the_others_are_read(command, tmp_path,
         command(tmp_path / "bad.png", picture(tmp_path / "good.png"))
     assert end.value.code == 1
     out, err = capsys.readouterr()
-    assert out.startswith(f"{tmp_path / 'good.png'}: 7")
-    assert err.startswith(f"error: {tmp_path / 'bad.png'} is not a PNG or JPEG picture")
+    assert out.startswith(f"{tmp_path / 'good.png'}: unsure: 7")
+    assert err.startswith(f"error: {tmp_path / 'bad.png'} is not a picture in PNG")
 
 
 def test_a_store_without_a_champion_ends_the_command_with_its_message(command, monkeypatch, tmp_path):
-    def none(run):
+    def none(run, directory):
         raise TrackingError("no champion; run `dvc repro`")
 
     monkeypatch.setattr(predict, "weights_of", none)

@@ -6,7 +6,7 @@ from pathlib import Path
 import checkout
 import pytest
 
-from numnist.reproduce import verify
+from numnist.common import dvc_lock
 
 pytestmark = pytest.mark.slow
 SWEEP: dict[str, list[object]] = {"hidden_size": [4, 6], "learning_rate": [0.5], "iterations": [2, 4], "seed": [0, 1]}
@@ -32,7 +32,7 @@ def test_a_fresh_clone_makes_the_bytes_of_the_committed_lock(locked: Path) -> No
     done = checkout.run(locked, "pipeline.verify")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("Everything has the same bytes.\n") and "uncommitted" not in done.stdout
-    outs = verify.read_lock(locked / "dvc.lock")
+    outs = dvc_lock.read(locked / "dvc.lock")
     lines = [line.split() for line in done.stdout.splitlines() if line.endswith("  same bytes")]
     assert [tuple(line[:2]) for line in lines] == [*outs, ("all", "dvc.lock")]
 

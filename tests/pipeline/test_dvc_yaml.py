@@ -59,3 +59,11 @@ def test_every_file_that_a_stage_needs_is_made_by_another_or_tracked() -> None:
     for stage in STAGES.values():
         for dep in stage["deps"]:
             assert any(dep == out or dep.startswith(f"{out}/") for out in made) or (ROOT / dep).exists(), dep
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_says_what_it_does_where_to_read_on_and_what_its_outs_are(stage: str) -> None:
+    described = STAGES[stage]
+    assert described["desc"] and described["meta"]["takes"] and (ROOT / described["meta"]["code"]).is_file()
+    for out in [*described["outs"], *described.get("metrics", [])]:
+        assert isinstance(out, dict) and (next(iter(out.values())).get("desc") or "persist" in str(out)), out

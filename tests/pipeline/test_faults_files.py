@@ -69,9 +69,9 @@ def test_a_file_that_is_not_there_or_no_file_is_refused(tmp_path: Path, make: Ca
 
 def test_as_many_labels_as_images_are_demanded(tmp_path: Path) -> None:
     for prefix in ("train", "t10k"):
-        (tmp_path / f"{prefix}-images").write_bytes(IMAGES)
-        (tmp_path / f"{prefix}-labels").write_bytes(LABELS)
-    with pytest.raises(DataError, match=r"train-labels: count: expected 2, .* got 3"):
+        (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(IMAGES)
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(LABELS)
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte: count: expected 2, .* got 3"):
         dataset.preprocess(tmp_path, tmp_path / "processed", DataConfig("tiny", 2, 0))
     assert not (tmp_path / "processed").exists()
 

@@ -29,8 +29,10 @@ LONG = ("-m", "pipeline.train", "-m", "hidden_size=3", "iterations=1,1000000", "
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with data and an empty tracking store, at a path with a space and letters beyond ASCII."""
     directory = checkout.make(tmp_path_factory.mktemp("größe zwei"))
-    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw", None)
-    dataset.preprocess(directory / "data" / "raw", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0))
+    fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw" / "mnist-5k")
+    dataset.preprocess(
+        directory / "data" / "raw" / "mnist-5k", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         tracked.connect(directory)
@@ -145,8 +147,6 @@ def test_after_kill_9_of_dvc_its_orphan_keeps_others_out(copy: Path) -> None:
 FAULTY = """
 import sys
 import pipeline
-from numnist import numerics
-numerics.pin("portable")
 from numnist.training import loop
 from numnist.config import cli
 from pipeline import train
@@ -207,7 +207,7 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
     edits = """
     (ROOT / "src" / "numnist" / "data" / "idx.py").open("a").write("# edited")
     text = (ROOT / "params.yaml").read_text().replace("split_seed: 0", "split_seed: 1")
-    (ROOT / "params.yaml").write_text(text.replace("numerics: portable", "numerics: native"))  # not the stage's
+    (ROOT / "params.yaml").write_text(text.replace("arithmetic: exact", "arithmetic: fast"))  # not the stage's
 """
     stage.write_text(
         stage.read_text().replace(

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from numnist.common import dvc_lock
 from numnist.data import dataset
 from numnist.tracking import champion, registry
 from numnist.tracking import runs as tracked
@@ -90,6 +91,26 @@ def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
     assert shown["test_accuracy"] == metrics["test"]["accuracy"] and shown["dataset"] == "mnist-5k"
 
 
+def test_dvcs_tables_fit_120_columns_and_lead_with_what_tells_experiments_apart(finished: Path) -> None:
+    metrics = checkout.run(finished, "dvc", "metrics", "show").stdout.splitlines()
+    assert 0 < max(map(len, metrics)) <= 120
+    experiments = checkout.run(finished, "dvc", "exp", "show", "--csv").stdout.splitlines()[0].split(",")
+    fixed = ["Experiment", "rev", "typ", "Created", "parent"]
+    assert experiments[: len(fixed) + 4] == [*fixed, "test_accuracy", "validation_accuracy", "winner", "dataset"]
+
+
+def test_dvc_draws_curves_and_confusion_matrix_by_its_own_templates(finished: Path) -> None:
+    drawn = checkout.run(finished, "dvc", "plots", "show", "--json")
+    assert drawn.returncode == 0, drawn.stderr
+    shown = json.loads(drawn.stdout)
+    assert not shown.get("errors")
+    points = {name: len(one["content"]["data"]["values"]) for name, [one] in shown["data"].items()}
+    iterations = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))["winner"]["iterations"]
+    assert points["confusion"] == 1_000  # test images
+    assert points["accuracy"] == points["loss"] == 2 * (iterations + 1)
+    assert points["sweep"] == checkout.TRIALS
+
+
 def test_the_winner_is_the_registered_champion(finished: Path, tmp_path: Path) -> None:
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
     tracker = tracked.connect(finished)
@@ -138,7 +159,7 @@ def test_of_two_make_run_at_once_one_waits_for_the_other(copy: Path) -> None:
         ("data.split_seed", 1, {"preprocess", "report"}),
         ("sweep.seed", [0], {"train", "evaluate", "report"}),
         ("initialization", "uniform", {"train"}),
-        ("numerics", "native", {"train", "evaluate"}),
+        ("arithmetic", "fast", {"train"}),
         ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
         ("datasets.mnist.mirrors", ["https://example.org/"], set()),
     ],
@@ -227,9 +248,9 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
     (copy / "params.yaml").write_text(params.replace("split_seed: 0", "split_seed: 1"), encoding="utf-8")
     assert checkout.run(copy, "pipeline.preprocess").returncode == 0
     assert description.read_text(encoding="utf-8") != processed
-    done = checkout.run(copy, "pipeline.replay", run.info.run_id, "numerics=native")
+    done = checkout.run(copy, "pipeline.replay", run.info.run_id)
     assert done.returncode == 1 and "what could explain it:" in done.stdout, done.stdout + done.stderr
-    for cause in ("other data: digest ", "other training code: ", "numerics.mode: portable then, native now"):
+    for cause in ("other data: digest ", "other training code: "):
         assert cause in done.stdout
     assert "uncommitted changes then" in done.stdout and "uncommitted changes now" in done.stdout
 
@@ -268,3 +289,53 @@ def test_a_launcher_of_several_processes_gives_the_same_bytes(copy: Path) -> Non
     trained_by(copy, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3")
     [output] = set((copy / "launches").iterdir()) - before
     assert sorted(path.name for path in output.iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+
+
+def rot(copy: Path, name: str, old: bytes, new: bytes) -> None:
+    """Change a file's object in DVC's cache, and take it out of there again."""
+    digest = dvc_lock.md5(copy / name)
+    kept = copy / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    content = kept.read_bytes()
+    assert old in content
+    kept.chmod(0o644)
+    kept.write_bytes(content.replace(old, new))
+    kept.chmod(0o444)
+    (copy / name).unlink()
+    assert checkout.run(copy, "dvc", "checkout").returncode == 0
+    assert (copy / name).read_bytes() != content
+    assert "up to date" in checkout.run(copy, "dvc", "status").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "old", "new", "stage"),
+    [
+        pytest.param(
+            "data/processed/dataset.json", "data/processed", b"}", b"", "train", marks=pytest.mark.slow, id="cut"
+        ),
+        pytest.param("sweep.csv", "sweep.csv", b",0.", b",0.9", "evaluate", id="edited"),
+        pytest.param(
+            "reports/metrics.json", "reports/metrics.json", b"0.", b"0.9", "report", marks=pytest.mark.slow, id="result"
+        ),
+    ],
+)
+def test_an_object_that_rots_in_dvcs_cache_is_refused_and_comes_back_by_the_remedy(
+    copy: Path, name: str, out: str, old: bytes, new: bytes, stage: str
+) -> None:
+    made = {path: path.read_bytes() for path in copy.glob("reports/*.*")}
+    lock = (copy / "dvc.lock").read_text()
+    rot(copy, name, old, new)
+    made.pop(copy / name, None)
+    for command in (("dvc", "repro", "--force", "--single-item", stage), ("pipeline.run",)):
+        refused = checkout.run(copy, *command)
+        assert refused.returncode != 0 and "Traceback" not in refused.stderr
+        assert f"error: {copy / out}: dvc.lock says that " in refused.stderr
+        assert "DVC's cache is damaged" in refused.stderr and "up to date" not in refused.stdout
+    assert all(path.read_bytes() == made[path] for path in made if path.exists())  # DVC removes a stage's own outs
+    remedy = [line.strip() for line in refused.stderr.splitlines() if line.startswith("  ")]
+    assert len(remedy) == 2
+    for line in remedy:
+        done = subprocess.run(line, shell=True, cwd=copy, env=checkout.environment(copy), capture_output=True)
+        assert done.returncode == 0, done.stderr
+    done = checkout.run(copy, "pipeline.run")
+    assert done.returncode == 0 and "Everything is up to date." in done.stdout, done.stderr
+    assert (copy / "dvc.lock").read_text().splitlines() == lock.splitlines()

@@ -1,29 +1,34 @@
 """The page as a browser takes it apart: nothing fetched, the data set named first, every figure where it should be."""
 
 import base64
+import hashlib
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from numnist import network, numerics
+from numnist import network
 from numnist.common import files
 from numnist.common.errors import DataError
 from numnist.config import reader
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
 from numnist.data.dataset import Dataset, Split
-from numnist.evaluation import evaluate
-from numnist.report import html_page, png, svg
+from numnist.evaluation import evaluate, exhibits
+from numnist.evaluation.predictions import Predictions
+from numnist.report import html_page, png, svg, words
 from numnist.training import results
 from numnist.training.loop import State
 from numnist.training.results import Result
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PARAMS = reader.load_params(ROOT / "params.yaml")
 FETCHING = {"src", "srcset", "href", "data", "poster", "action", "formaction", "background", "xlink:href"}
 
 
@@ -66,18 +71,16 @@ def curves(iterations, end, rng):
     return np.stack([2.3 - 2 * accuracy, accuracy, 2.35 - 2 * accuracy, accuracy], axis=1)
 
 
-def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (10, 20), (0, 1))):
+def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (10, 20), (0, 1)), **values):
     """All that the report reads, of a small sweep whose accuracies grow with hidden size, rate and iterations."""
     rng, split = np.random.default_rng(1), digits(60)
     for h, rate, iterations, seed in product(*axes):
-        trial = TrainingConfig(h, rate, iterations, seed, "he")
-        p = network.initialize(h, rng=np.random.default_rng(seed))
+        trial = TrainingConfig(h, rate, iterations, seed, "he", **values)
+        p = network.initialize(trial, rng=np.random.default_rng(seed))
         state = State(p, curves(iterations, 0.4 + h / 40 + rate / 4 + iterations / 200, rng))
         if trial == diverged:
             state = State(p, np.vstack([state.curves[:5], np.full((1, 4), np.nan)]))
-        results.write_run(
-            root / "runs" / trial.name, Result(trial, "key", state), {"name": name}, numerics.fingerprint()
-        )
+        results.write_run(root / "runs" / trial.name, Result(trial, "key", state), {"name": name})
     results.write_table(root / "sweep.csv", root / "runs")
     described = {
         part_name: {"images": 60, "sha256": "0" * 64, "class_counts": [6] * 10}
@@ -85,11 +88,8 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
     }
     about = {"name": name, "digest": "5eed" * 16, "classes": list("0123456789")}
     files.write_json(root / "data" / "processed" / "dataset.json", about | described)
-    note = Result(
-        TrainingConfig(10, 0.1, 3, 0, "uniform"),
-        "key",
-        State(network.initialize(10, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)),
-    )
+    config = TrainingConfig(10, 0.1, 3, 0, "uniform")
+    note = Result(config, "key", State(network.initialize(config, rng=np.random.default_rng(9)), np.full((4, 4), 0.5)))
     data = Dataset(name, "5eed" * 16, split, split)
     sweep = evaluate.Sweep(results.read_table(root / "sweep.csv"), dict(zip(SWEEP_AXES, axes)), root / "runs")
     found = evaluate.evaluate(sweep, data, note, lambda: digits(60))
@@ -98,8 +98,14 @@ def make_runs(root, *, name="mnist", diverged=None, axes=((6, 12), (0.1, 0.5), (
     files.write_json(root / "docs" / "published.json", {"dataset": identity, "rows": [PUBLISHED]})
 
 
-PUBLISHED = {"source": "A paper", "error": 0.047, "mean": 0.0199, "lowest": 0.0188, "highest": 0.0211, "seeds": 5,
-             "theirs": "all of it"}  # fmt: skip
+OURS = {
+    "hidden_size": 300, "learning_rate": 0.3, "iterations": 40, "initialization": "he", "batch_size": 128,
+    "momentum": 0.9, "weight_decay": 0.0, "schedule": "constant", "recipe": "note", "train_on": "all",
+}  # fmt: skip
+PUBLISHED = {
+    "source": "A paper", "error": 0.047, "mean": 0.0199, "lowest": 0.0188, "highest": 0.0211, "seeds": 5,
+    "theirs": "all of it", "ours": OURS, "measured_on": "test",
+}  # fmt: skip
 
 
 def digits(count):
@@ -108,7 +114,7 @@ def digits(count):
 
 
 def rendered(root):
-    return html_page.render(html_page.read(root, reader.load_params(ROOT / "params.yaml")))
+    return html_page.render(html_page.read(root, PARAMS))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +137,7 @@ def page(html):
 def test_a_browser_would_fetch_nothing(html, page):
     for tag, attributes in page.tags:
         assert tag not in {"link", "iframe", "object", "embed", "base"}
-        for name in FETCHING & set(attributes):
+        for name in FETCHING & set(attributes) - ({"href"} if tag == "a" else set()):  # a link waits for a click
             assert attributes[name].startswith(("data:image/png;base64,", "#")), (tag, name, attributes[name][:60])
         assert "url(" not in attributes.get("style", "")
     for inline in re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", html, re.S):
@@ -172,14 +178,14 @@ def test_the_winner_stands_first_in_the_table_with_its_mean_over_seeds(root, pag
 
 def test_the_test_accuracy_stands_in_the_summary_with_its_interval(root, page):
     test = files.read_json(root / "reports" / "metrics.json")["test"]
-    assert f"right on {test['accuracy']:.2%} of its 60 images" in page.text
+    assert f"is right on {test['accuracy']:.2%} of its 60 images" in page.text
     assert f"(95% interval {test['interval']['low']:.2%} to {test['interval']['high']:.2%})" in page.text
 
 
 def test_every_trial_is_listed(root, page):
     listed = {words[0] for _, words in page.rows if words}
     assert set(results.read_table(root / "sweep.csv")["name"]) <= listed
-    assert "No trial diverged and none is missing." in page.text
+    assert "16 of 16 trials finished; 0 diverged, 0 failed, 0 are missing." in page.text
 
 
 def test_a_diverged_trial_is_listed_and_its_configuration_not_ranked(tmp_path):
@@ -196,8 +202,8 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
     metrics = files.read_json(path)
     for significant in (False, True):
         pair = {"p_value": 0.4, "significant": significant, "only_first": 9, "only_second": 6}
-        metrics["mcnemar"]["runner_up"] |= pair
-        metrics["mcnemar"]["reference"] |= {"p_value": 1e-9, "significant": True, "only_first": 9, "only_second": 2}
+        metrics["runner_up"]["mcnemar"] |= pair
+        metrics["reference"]["mcnemar"] |= {"p_value": 1e-9, "significant": True, "only_first": 9, "only_second": 2}
         files.write_json(path, metrics)
         page = Page(rendered(tmp_path))
         assert ("not significant on this data" in page.words) != significant
@@ -205,13 +211,14 @@ def test_networks_that_answer_alike_are_called_not_separable(tmp_path):
 
 
 def test_the_heat_maps_make_a_page_of_their_own(root):
-    text = html_page.heat_maps(html_page.read(root, reader.load_params(ROOT / "params.yaml")))
+    text = html_page.heat_maps(html_page.read(root, PARAMS))
     assert text.count("<svg") == 2 and "10 iterations" in text and "20 iterations" in text
     assert "--ramp-low" in text and "http" not in text
 
 
 def test_published_results_stand_in_the_report_of_the_same_data_set_alone(root, page, tmp_path):
-    assert re.search(r"A paper 4\.7% 1\.99% 1\.88% . 2\.11% all of it", page.text)
+    assert re.search(r"A paper 4\.7% 1\.99% 1\.88% . 2\.11% all of it 40 iterations at rate 0\.3", page.text)
+    assert "in batches of 128 images, with Nesterov momentum 0.9, on all images that are not for testing" in page.text
     make_runs(tmp_path)
     path = tmp_path / "docs" / "published.json"
     files.write_json(path, files.read_json(path) | {"dataset": {"name": "mnist", "digest": "other"}})
@@ -234,7 +241,145 @@ def test_a_sweep_of_one_trial_gives_a_page_without_a_runner_up(tmp_path):
 
 def test_more_rates_than_colours_still_give_a_page(tmp_path):
     make_runs(tmp_path, axes=((6,), [0.1 * k for k in range(1, 10)], (5,), (0,)))
-    assert rendered(tmp_path).count("<polyline") == 9 * 3  # validation error, and both losses
+    # of each rate the validation error and both losses, and the line through the means by rate
+    assert rendered(tmp_path).count("<polyline") == 9 * 3 + 1
+
+
+def test_values_that_are_not_the_notes_are_told_and_every_sentence_follows_them(tmp_path):
+    rich = {"batch_size": 128, "momentum": 0.9, "weight_decay": 0.0005, "schedule": "cosine"}
+    make_runs(tmp_path, **rich)
+    material = html_page.read(tmp_path, PARAMS)
+    material.metrics["blank_pixels"] = 67
+    text = Page(html_page.render(material)).text
+    assert (
+        "at a learning rate of 0.5, in batches of 128 images, with Nesterov momentum 0.9, with weight decay 0.0005, "
+        "at a rate that falls to 0 along a cosine, did best" in text
+    )
+    assert "An iteration is a pass over the training images in batches of 128." in text
+    assert "no stops on the same way" in text and "are stops on the same way" not in text
+    assert "67 have ink in no training image" in text and "made smaller by the weight decay" in text
+    for key, value in rich.items():
+        assert f"{key}={value}" in text  # of the command that trains the winner alone
+    assert re.search(r"momentum 0\.9 0\.9 0\.0", text)  # winner, runner-up, the note's network
+
+
+def test_plain_descent_is_told_as_such(page):
+    assert "An iteration is one step of descent over all training images at once." in page.text
+    assert "Those with fewer are stops on the same way." in page.text
+    assert re.search(
+        r"pipeline\.train hidden_size=12 learning_rate=0\.5 iterations=20 seed=\d initialization=he #", page.text
+    )
+
+
+def test_the_command_and_the_words_know_values_that_come_later(monkeypatch):
+    trial = dict.fromkeys(words.TRAINING_KEYS) | words.USUAL | {"dropout": 0.5}
+    monkeypatch.setattr(words, "TRAINING_KEYS", (*words.TRAINING_KEYS, "dropout"))
+    assert words.setup(trial) == ", with dropout 0.5"
+    assert words.command(trial).endswith(" dropout=0.5")
+
+
+def test_a_winner_on_the_edge_of_the_grid_and_what_learned_nothing_are_told(page):
+    # the made-up accuracies grow with all three values, and none of them is at chance
+    for axis, value in {"hidden size": "12", "learning rate": "0.5", "iterations": "20"}.items():
+        assert f"tried for {axis} the winner has the highest, {value}: a better one may lie above" in page.text
+    assert "learned nothing" not in page.text
+
+
+def test_trials_that_learned_nothing_are_counted_and_marked(tmp_path):
+    make_runs(tmp_path)
+    material = html_page.read(tmp_path, PARAMS)
+    material.metrics["trials"]["learned_nothing"] = 3
+    sweep = material.sweep.copy()
+    sweep.loc[:2, "validation_accuracy"] = 0.1
+    page = Page(html_page.render(replace(material, sweep=sweep)))
+    assert "3 trials of 16 learned nothing" in page.text and "(10.00% of the validation images)" in page.text
+    assert sum("learned nothing" in row for _, row in page.rows) == 3
+
+
+def test_a_winner_whose_curve_ends_on_a_spike_is_marked(root, page):
+    assert "spike" not in page.text
+    material = html_page.read(root, PARAMS)
+    material.metrics["spikes"] = [0, 1]
+    assert "the winner's curve of seed 0, 1 ends on a spike" in Page(html_page.render(material)).text
+
+
+def test_the_tiles_say_which_figures_are_of_one_seed(root, page):
+    metrics = files.read_json(root / "reports" / "metrics.json")
+    seed, validation = metrics["winner"]["seed"], metrics["validation"]
+    assert f"one network, seed {seed}, the best of 2" in page.text
+    spread = f"from {validation['lowest']:.2%} to {validation['highest']:.2%}"
+    assert f"mean of 2 seeds, {spread}, the tested one's" in page.text
+
+
+def test_links_lead_to_the_runs_where_make_ui_serves_them(root, page):
+    links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    served = {link for link in links if not link.startswith("#")}
+    assert all(link.startswith("http://127.0.0.1:5000/#/") for link in served)
+    assert '"ui", "Browse the runs in MLflow.", 5000' in (ROOT / "pipeline" / "ui.py").read_text(encoding="utf-8")
+    winner = files.read_json(root / "reports" / "metrics.json")["winner"]["name"]
+    assert any(f"run_name = '{winner}' and datasets.digest = '{'5eed' * 9}'" in unquote(link) for link in served)
+
+
+def test_every_link_inside_the_page_leads_somewhere_and_every_section_is_in_the_navigation(page):
+    sections = {attributes["id"] for tag, attributes in page.tags if tag == "section"}
+    links = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a" and attributes["href"][0] == "#"}
+    assert links == sections and "published" in links
+
+
+def with_classes(material, names):
+    """The same page of a data set of other classes, its predictions made up."""
+    rng, count = np.random.default_rng(5), 30 * len(names)
+    labels = (np.arange(count) % len(names)).astype(np.uint8)
+    split = Split(rng.integers(0, 256, (count, 784)).astype(np.uint8), labels)
+    predicted = np.where(rng.random(count) < 0.8, labels, rng.integers(0, len(names), count)).astype(np.uint8)
+    made_up = Predictions(predicted, rng.random(count), predicted == labels)
+    data = Dataset("letters", "5eed" * 16, split, split, tuple(names))
+    tables = {name: table.reset_index() for name, table in exhibits.by_class(names, split, made_up).items()}
+    tables = {name: table.drop(columns="index") for name, table in tables.items()}
+    best = network.initialize(6, rng=rng)
+    described = {part: {"images": count, "class_counts": [30] * len(names)} for part in ("train", "validation", "test")}
+    return replace(
+        material,
+        dataset={"name": "letters", "digest": "5eed" * 16, "classes": list(names)} | described,
+        metrics=material.metrics | {"dataset": {"name": "letters", "digest": "5eed" * 16}},
+        tables=material.tables | tables,
+        pictures=exhibits.pictures(data, split, made_up, best),
+        published=[],
+    )
+
+
+@pytest.mark.parametrize("count", [2, 26, 100])
+def test_another_data_set_is_named_by_its_classes_and_never_called_digits(root, count):
+    names = [f"letter {k}" for k in range(count)]
+    html = html_page.render(with_classes(html_page.read(root, PARAMS), names))
+    page = Page(html)
+    assert page.words[0] == "letters" and "digit" not in page.text.replace("digits small", "")
+    assert [row[0] for _, row in page.rows if row and row[0] in names][:count] == names
+    assert html.split('class="confusion"')[1].split("</svg>")[0].count('class="field"') == count**2
+    assert html.split('class="digits small"')[1].split("</ul>")[0].count("<img") == count * min(3, max(1, 40 // count))
+    assert ("The commonest mistakes" in page.text) == (count > 30)
+
+
+def test_names_that_a_table_would_read_as_something_else_stay_as_they_are(root, tmp_path):
+    names = ["NA", "1.0", "true", "007"]
+    material = with_classes(html_page.read(root, PARAMS), names)
+    for name in ("per_class", "confusion"):
+        material.tables[name].to_csv(tmp_path / name)
+        material.tables[name] = results.read_table(tmp_path / name).iloc[:, 1:]
+    page = Page(html_page.render(material))
+    assert [row[0] for _, row in page.rows if row and row[0] in names][: len(names)] == names
+
+
+def test_names_of_classes_are_escaped(root):
+    html = html_page.render(with_classes(html_page.read(root, PARAMS), ["<b>bold</b>", "plain"]))
+    assert "<b>" not in html and "&lt;b&gt;bold" in html
+
+
+def test_the_bytes_of_a_picture_are_the_same_in_every_version_of_pillow():
+    pixels, weights = (np.arange(784) * 37 % 251).astype(np.uint8), (np.arange(784) % 201 - 100) / 80
+    written = png.digit_uri(pixels) + png.weight_uri(weights, 1.0)
+    # Pillow 9.4, 10.4, 11.0, 12.0 and 13.0, with zlib and with zlib-ng
+    assert hashlib.sha256(written.encode()).hexdigest().startswith("44fcea98be4ccb0b")
 
 
 def decoded(uri):

@@ -19,6 +19,7 @@ import sqlalchemy
 from limits import no_file_larger_than
 from stores import copy_store, disown, register
 
+from numnist.common import files
 from numnist.common.errors import DataError, TrackingError
 from numnist.config.schema import DataConfig, TrainingConfig
 from numnist.data import dataset, idx
@@ -35,9 +36,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template")
     for prefix, images in (("train", 240), ("t10k", 20)):
         split = digits.split(images)
-        (root / "raw").mkdir(exist_ok=True)
-        idx.write_images(root / "raw" / f"{prefix}-images-idx3-ubyte", split.pixels)
-        idx.write_labels(root / "raw" / f"{prefix}-labels-idx1-ubyte", split.labels)
+        files.write_bytes(root / "raw" / f"{prefix}-images-idx3-ubyte", idx.pack(split.pixels))
+        files.write_bytes(root / "raw" / f"{prefix}-labels-idx1-ubyte", idx.pack(split.labels))
     dataset.preprocess(root / "raw", root / "data" / "processed", DataConfig("made-up", 4, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

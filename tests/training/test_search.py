@@ -111,13 +111,6 @@ def test_a_space_beyond_what_is_allowed_is_refused_before_a_run_exists(
     assert logged == []
 
 
-@pytest.mark.parametrize("setting", [{"trials": 0}, {"batch": 0}, {"seed": -1}, {"sampler": "grid"}])
-def test_a_setting_of_the_search_that_is_not_allowed_is_refused(setting: dict[str, Any]) -> None:
-    [(name, value)] = setting.items()
-    with pytest.raises(ConfigError, match=rf"hydra\.sweeper\.{name} is {value!r}; allowed: "):
-        search(**setting)
-
-
 def test_a_search_without_a_space_is_refused(logged: list[Any]) -> None:
     with pytest.raises(ConfigError, match="a search needs a space"):
         search(space=["seed=3"])

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -53,13 +54,15 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=SweeperC
 class OptunaSweeper(Sweeper):
     """Searches for the trial with the highest value that the job returns."""
 
+    config_loader: ConfigLoader | None = None
+
     def __init__(self, sampler: str, trials: int, batch: int, seed: int, params: Mapping[str, str] | None) -> None:
-        given = {"sampler": sampler, "trials": trials, "batch": batch, "seed": seed}
-        self.settings = reader.check(Search, given, "the composed configuration", "hydra.sweeper")
+        self.settings = Search(sampler, trials, batch, seed)  # type: ignore[arg-type]  # checked before Hydra starts
         self.params = dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands every sweeper, and make the launcher."""
+        self.config_loader = hydra_context.config_loader
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -67,7 +70,8 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search; ConfigError, before any run exists, for a space that is not allowed or where Optuna is missing."""
         texts = [*(f"{name}={text}" for name, text in self.params.items()), *arguments]
-        overrides = {one.get_key_element(): one for one in OverridesParser.create().parse_overrides(texts)}
+        parser = OverridesParser.create(config_loader=self.config_loader)
+        overrides = {one.get_key_element(): one for one in parser.parse_overrides(texts)}
         drawn = {key: one for key, one in overrides.items() if one.is_sweep_override()}
         fixed = [str(one.input_line) for key, one in overrides.items() if key not in drawn]
         trials, batch = self.settings.trials, self.settings.batch

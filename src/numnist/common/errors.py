@@ -22,7 +22,7 @@ class FetchError(NumnistError):
 
 
 class NumericsError(NumnistError):
-    """The arithmetic that was asked for cannot be had in this process or on this CPU."""
+    """Exact arithmetic cannot be had: a sum is too long for it, or this machine's BLAS is not exact."""
 
 
 class StorageError(NumnistError):

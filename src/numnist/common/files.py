@@ -16,25 +16,13 @@ from numnist.common.errors import DataError, StorageError
 if TYPE_CHECKING:
     import numpy as np
 
-_PARTIAL = ".partial-"  # what an interrupted write leaves behind; see `remove_partial`
+PARTIAL = ".partial-"  # what an interrupted write leaves behind; see `remove_partial`
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or over the names and digests of all files below a directory; "" for nothing.
-
-    What Python keeps beside the source, __pycache__, is left out.
-    """
-    if path.is_dir():
-        members = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-        listed = [f"{file.relative_to(path)} {sha256(file)}\n" for file in members]
-        return hashlib.sha256("".join(listed).encode()).hexdigest()
-    return sha256(path) if path.exists() else ""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,7 +39,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _replace(path: Path, content: bytes) -> None:
     """Write to a temporary file beside the path, to disk, and rename it over the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
@@ -87,7 +75,7 @@ def read_json(path: Path) -> Any:
 
 def remove_partial(directory: Path) -> None:
     """Delete what interrupted writes left in a directory and below; only its owner may call this."""
-    for leftover in directory.rglob(_PARTIAL + "*"):
+    for leftover in directory.rglob(PARTIAL + "*"):
         leftover.unlink(missing_ok=True)
 
 
@@ -107,12 +95,14 @@ def save_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
     write_bytes(path, archive.getvalue())
 
 
-def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> dict[str, "np.ndarray"]:
+def load_arrays(
+    path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...] | None]]
+) -> dict[str, "np.ndarray"]:
     """Read an .npz that must hold exactly the expected arrays, and execute nothing.
 
-    `expected` maps each name to its dtype and shape, with None where any length will do. Whatever is wrong
-    (no such file, no zip, a damaged member, a pickle, other names, dtypes or shapes, a number that is not
-    finite) is a DataError with the path.
+    `expected` maps each name to its dtype (float: float32 or float64) and shape, with None if any length or shape will
+    do. Whatever is wrong (no such file, no zip, a damaged member, a pickle, other names, dtypes or shapes, a number
+    that is not finite) is a DataError with the path.
     """
     import numpy as np
 
@@ -121,9 +111,12 @@ def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, 
         array = arrays[name]
         if not isinstance(array, np.ndarray):  # what NumPy makes of a member without an array's header
             raise DataError(f"{path}: {name} is no array; delete the file and run again")
-        fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
-        if array.dtype != np.dtype(dtype) or not fits:
-            raise DataError(f"{path}: {name}: expected {dtype} of shape {shape}, got {array.dtype} of {array.shape}")
+        fits = shape is None or (
+            array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
+        )
+        if array.dtype not in ([np.float32, np.float64] if dtype == "float" else [np.dtype(dtype)]) or not fits:
+            of_shape = "" if shape is None else f" of shape {shape}"
+            raise DataError(f"{path}: {name}: expected {dtype}{of_shape}, got {array.dtype} of {array.shape}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{path}: {name} holds a number that is not finite")
     return arrays
@@ -140,7 +133,7 @@ def _read_archive(path: Path, names: list[str]) -> dict[str, Any]:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
                 raise DataError(f"{path}: expected arrays that are not compressed; delete it and run again")
             return {name: archive[name] for name in names}
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None

@@ -1,27 +1,26 @@
-"""How every command starts and ends: numerics pinned, failures told in a sentence, exit codes as a shell expects."""
+"""How every command starts and ends: failures told in a sentence, exit codes as a shell expects."""
 
 import errno
+import io
 import os
-import re
-import select
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from numnist import numerics
-from numnist.common import files
+from numnist.common import dvc_lock
 from numnist.common.errors import InputError, NumnistError
 from numnist.config import reader
 from numnist.config.schema import Params
 
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
-TERMINATED = 128 + signal.SIGTERM
+ENDED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes of a command that was told to end
 _NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_MEMORY = ("Cannot allocate memory", "can't start new thread", "failed to map segment")  # of any kind of error
 
 
 def params() -> Params:
@@ -30,48 +29,88 @@ def params() -> Params:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command: exit 1 with one message for what a person can mend, 130 after Ctrl-C, 143 after SIGTERM.
+    """Run a command: exit 1 with one message for what a person can mend, 128 and its number after a signal.
 
-    If what reads our output ends early, as in `| head -1`, the command ends in silence with 141, as a shell expects.
+    If what reads our output ends early, as in `| head -1`, the command does its work all the same, and ends in silence
+    with 141, as a shell expects; a stage, whose output DVC does not need, with 0.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    outlive_readers()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _terminate)
+    described: dict[str, Any] = {}
     try:
-        numerics.pin(_requested_numerics())
         described = stage()
+        dvc_lock.check(ROOT, described.get("deps", []))
         before = inputs(described)
-        try:
-            command()
-        finally:
-            print(end="", flush=True)  # a reader that has gone is noticed now, and not while Python shuts down
+        command()
         _check_unchanged(before, inputs(described))
-    except NumnistError as error:
-        sys.exit(f"error: {error}")
-    except BrokenPipeError:
-        if _has_reader():  # another pipe
-            raise
-        sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:
-        if error.errno not in _NO_ROOM_OR_ACCESS:
-            raise
-        sys.exit(
-            f"error: {error.filename}: {error.strerror}. Make room or give access; then run the same command again"
-        )
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        if (words := _words(error)) is None:
+            raise
+        sys.exit(f"error: {words}")
+    sys.stdout.flush()
+    if _lost and not described:
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _words(error: Exception) -> str | None:
+    """Say in a sentence what a person can mend; None of a defect, which is shown whole."""
+    text = str(error)
+    if isinstance(error, NumnistError):
+        return text
+    if isinstance(error, OSError) and error.errno in _NO_ROOM_OR_ACCESS:
+        return f"{error.filename}: {error.strerror}. Make room or give access; then run the same command again"
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+        return (
+            f"there is too little memory ({text or 'it is used up'}). Close other programs, raise the limit "
+            "(`ulimit -v`), or train fewer or smaller networks; then run the same command again"
+        )
+    return None
+
+
+class _Output(io.FileIO):
+    """Standard output or error. What is written after its reader has gone is lost, and nothing else is."""
+
+    def write(self, content: Any) -> int:
+        """Write, or note that nobody reads."""
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            _lost.add(self.fileno())
+            return len(content)
+
+
+_lost: set[int] = set()  # the outputs that nobody reads
+
+
+def outlive_readers() -> None:
+    """Let what is printed vanish if nobody reads it, and replace the letters that a terminal does not have."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper:  # not a test's
+            stream.flush()
+            raw = _Output(stream.fileno(), "w", closefd=False)
+            lines, at_once = stream.line_buffering, stream.write_through
+            text = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "replace", None, lines, at_once)
+            setattr(sys, name, text)
 
 
 def stage() -> dict[str, Any]:
     """Return what dvc.yaml says of the stage that DVC runs this process for; nothing where a person started it."""
-    name = os.environ.get("DVC_STAGE")
-    described = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8")) if name else {}
-    return described.get("stages", {}).get(name, {})
+    if not (name := os.environ.get("DVC_STAGE")):
+        return {}
+    described = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${data.name}", params().data.name)
+    return yaml.safe_load(described)["stages"].get(name, {})
 
 
 def inputs(stage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the digest of every file or directory that a stage depends on, and the values of its parameters."""
     values = reader.read_yaml(ROOT / "params.yaml") if stage else {}
     parameters = {name.partition(".")[0] for name in stage.get("params", [])}
-    return {name: files.digest(ROOT / name) for name in stage.get("deps", [])} | {
+    return {name: dvc_lock.md5(ROOT / name) for name in stage.get("deps", [])} | {
         f"{name} (params.yaml)": values.get(name) for name in parameters
     }
 
@@ -85,23 +124,5 @@ def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
         )
 
 
-def _has_reader() -> bool:
-    """Whether somebody still reads our standard output; if not, give it up, so that Python can shut down in silence."""
-    output = select.poll()
-    output.register(sys.stdout, 0)
-    if not output.poll(0):  # poll tells of errors alone: it was asked for nothing else
-        return True
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return False
-
-
-def _requested_numerics() -> str:
-    """Return the mode given as numerics=... on the command line, else the one in params.yaml."""
-    for argument in sys.argv[1:]:
-        if match := re.fullmatch(r"\+{0,2}numerics=(.*)", argument):
-            return reader.check(get_type_hints(Params)["numerics"], match[1], "the command line", "numerics")
-    return params().numerics
-
-
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+    raise SystemExit(128 + number)

@@ -1,10 +1,10 @@
 """Reading configuration: YAML as Hydra reads it, each value checked against the schema, errors that name the key."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -12,9 +12,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from numnist.common.errors import ConfigError
-from numnist.config.schema import Params
+from numnist.config.schema import EXECUTORS, Composed, Executor, Params
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Params)
+Source = str | Callable[[str], str]  # what names the place that a value came from, always or by its key
 _ALLOWED = {  # in words, by pydantic's name for the error
     "dataclass_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
@@ -23,14 +25,40 @@ _ALLOWED = {  # in words, by pydantic's name for the error
 
 
 def load_params(path: Path) -> Params:
-    """Read and check params.yaml: no unknown, repeated or missing key, every value of its type and in its range."""
-    values = read_yaml(path)
-    params = check(Params, values, str(path))
-    if missing := [item.name for item in fields(Params) if item.name not in values]:
-        raise ConfigError(f"{path}: the key {missing[0]} is missing")
+    """Read and check params.yaml."""
+    return _check_params(Params, read_yaml(path), str(path))
+
+
+def check_composed(values: Any, source: Source) -> Composed:
+    """Check what Hydra composed for a job, its executor too."""
+    composed = _check_params(Composed, values, source)
+    check_executor(composed.executor, source)
+    return composed
+
+
+def check_executor(values: Mapping[str, Any], source: Source) -> Executor:
+    """Check the values of the group `executor`."""
+    if (name := values.get("name")) not in EXECUTORS:
+        _refuse(source, "executor.name", name, f"one of {', '.join(EXECUTORS)}")
+    return check(EXECUTORS[name], values, source, "executor")
+
+
+def _check_params(kind: Callable[..., P], values: Any, source: Source) -> P:
+    """Check all values of params.yaml, and that none is missing."""
+    params = check(kind, values, source)
+    if missing := [item.name for item in fields(params) if item.name not in values]:
+        raise ConfigError(f"{_named(source, missing[0])}: the key {missing[0]} is missing")
     if params.data.name not in params.datasets:
-        raise ConfigError(f"{path}: data.name is {params.data.name!r}; allowed: one of {', '.join(params.datasets)}")
+        _refuse(source, "data.name", params.data.name, f"one of {', '.join(params.datasets)}")
     return params
+
+
+def _refuse(source: Source, key: str, value: Any, allowed: str) -> NoReturn:
+    raise ConfigError(f"{_named(source, key)}: {key} is {value!r}; allowed: {allowed}")
+
+
+def _named(source: Source, key: str) -> str:
+    return source if isinstance(source, str) else source(key)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -46,16 +74,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def check_key(kind: type, name: str, value: Any, source: str) -> Any:
+def check_key(kind: type, name: str, value: Any, source: Source) -> Any:
     """Check one value of a record."""
     return check(get_type_hints(kind, include_extras=True)[name], value, source, name)
 
 
-def check(kind: Callable[..., T], values: Any, source: str, key: str = "", *, texts: bool = False) -> T:
+def check(kind: Callable[..., T], values: Any, source: Source, key: str = "", *, texts: bool = False) -> T:
     """Make a record, or a value of an annotated type, out of what was given; the first error is a ConfigError.
 
-    `source` names the file or the command line that it came from, `key` the place of the values in there. `texts` are
-    numbers as a store of texts keeps them.
+    `source` names the file or the command line that a key's value came from, `key` the place of the values in there.
+    `texts` are numbers as a store of texts keeps them.
     """
     try:
         return _adapter(kind).validate_strings(values) if texts else _adapter(kind).validate_python(values)
@@ -65,12 +93,11 @@ def check(kind: Callable[..., T], values: Any, source: str, key: str = "", *, te
     where, name = ".".join(path) or "(top level)", first["type"]
     if name == "unexpected_keyword_argument":
         known = ", ".join(_known(kind, first["loc"][:-1]))
-        raise ConfigError(f"{source}: unknown key {where}; known here: {known}")
+        raise ConfigError(f"{_named(source, where)}: unknown key {where}; known here: {known}")
     if name == "missing":
-        raise ConfigError(f"{source}: the key {where} is missing")
+        raise ConfigError(f"{_named(source, where)}: the key {where} is missing")
     allowed = _ALLOWED.get(name) or first.get("ctx", {}).get("expected") or first["msg"].removeprefix("Value error, ")
-    hint = "" if texts else _hint(first["input"])
-    raise ConfigError(f"{source}: {where} is {first['input']!r}; allowed: {allowed}{hint}")
+    _refuse(source, where, first["input"], allowed + ("" if texts else _hint(first["input"])))
 
 
 @functools.cache
@@ -87,8 +114,9 @@ def _known(kind: Any, path: Sequence[str | int]) -> list[str]:
 
 def _hint(value: Any) -> str:
     """Say what to do with a number that stands in quotes."""
+    text = value.strip("'\"") if isinstance(value, str) else ""
     try:
-        number = isinstance(value, str) and float(value) is not None
+        float(text)
     except ValueError:
         return ""
-    return f" (this one is text: write {value} without quotes)" if number else ""
+    return f" (this one is text: write {text} without quotes)"

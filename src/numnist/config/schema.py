@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 T = TypeVar("T")
+MOST_TRIALS = 100_000  # of one sweep or search
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Several:
 
     words: str
     least: int = 1
-    most: int = 100_000
+    most: int = MOST_TRIALS
 
     def __get_pydantic_core_schema__(self, source: type, handler: Callable[[type], Any]) -> Any:
         """Look at the list as a whole after each value has been checked."""
@@ -102,11 +103,12 @@ class Common(Record):
     schedule: Literal["constant", "cosine"] = "constant"
     recipe: Literal["note", "notebook"] = "note"
     train_on: Literal["training", "all"] = "training"
+    arithmetic: Literal["exact", "fast"] = "exact"
 
 
 @dataclass(frozen=True)
 class TrainingConfig(Common, Axes):
-    """All that decides how one network is trained, except the data, the code and the numerics.
+    """All that decides how one network is trained, except the data and the code.
 
     The defaults are the note's: plain descent over all training images at once, at a constant rate.
     """
@@ -133,6 +135,8 @@ class TrainingConfig(Common, Axes):
             yield self.recipe
         if self.train_on != "training":
             yield self.train_on
+        if self.arithmetic != "exact":
+            yield self.arithmetic
 
     @property
     def checkpoint_config(self) -> "TrainingConfig":
@@ -145,7 +149,7 @@ class TrainingConfig(Common, Axes):
     @property
     def stack_key(self) -> tuple[Any, ...]:
         """What networks must have in common to be trained as one stack."""
-        return self.hidden_size, self.batch_size, self.train_on
+        return self.hidden_size, self.batch_size, self.train_on, self.arithmetic
 
 
 def _short(number: float) -> str:
@@ -178,19 +182,25 @@ class DataConfig(Record):
 
 DIGITS = tuple("0123456789")  # the names of the classes of a data set that names none
 ClassName = Annotated[str, Text("a name", r".*\S.*", numbers=True)]
+FolderName = Annotated[str, Text("letters, digits, . _ and -", r"\w[\w.-]*")]
+PinnedFile = Annotated[
+    str, Text("a file of MNIST's four, or with .gz", r"(train|t10k)-(images-idx3|labels-idx1)-ubyte(\.gz)?")
+]
 _CLASSES = "a list of 2 to 100 names without repeats, one per class, in the labels' order"
 
 
 @dataclass(frozen=True)
 class Source(Record):
-    """Where a data set comes from: mirrors, and the SHA-256 that each file must have (none: a packaged sample).
+    """Where a data set comes from: mirrors, and the SHA-256 of each file, of its content or (.gz) of its gzip.
 
-    A mirror is a base URL or a directory. Or the data set is a table, the path of a file like Kaggle's train.csv.
+    A mirror is a base URL, a directory or a file. Or the data set is a table, the path of Kaggle's train.csv.
     `classes` are the names of its classes, in the order of its labels.
     """
 
-    mirrors: tuple[Annotated[str, Text("an https URL or a directory", r"https://.+|(?!.*://).+")], ...] = ()
-    sha256: Mapping[str, Annotated[str, Text("64 hexadecimal digits", "[0-9a-f]{64}")]] = field(default_factory=dict)
+    mirrors: tuple[Annotated[str, Text("an https URL, a directory or a file", r"https://.+|(?!.*://).+")], ...] = ()
+    sha256: Mapping[PinnedFile, Annotated[str, Text("64 hexadecimal digits", "[0-9a-f]{64}")]] = field(
+        default_factory=dict
+    )
     table: Annotated[str, Text("a text", ".*")] = ""
     classes: Annotated[tuple[ClassName, ...], Several(_CLASSES, 2, 100)] = DIGITS
 
@@ -240,7 +250,7 @@ class Slurm(Record):
     threads: Threads
     minutes: Annotated[int, Range(1, 100_000)]
     folder: Word
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] | None
 
 
 Executor = Local | Processes | Dask | Slurm
@@ -252,7 +262,7 @@ class Search(Record):
     """How Optuna proposes trials."""
 
     sampler: Literal["tpe", "random"]
-    trials: Annotated[int, Range(1, 100_000)]
+    trials: Annotated[int, Range(1, MOST_TRIALS)]
     batch: Annotated[int, Range(1, 10_000)]
     seed: Seed
 
@@ -262,9 +272,8 @@ class Params(Common):
     """What params.yaml says."""
 
     data: DataConfig
-    datasets: Mapping[str, Source]
+    datasets: Mapping[FolderName, Source]
     sweep: Sweep
-    numerics: Literal["portable", "native"]
 
     @property
     def axes(self) -> Mapping[str, tuple[Any, ...]]:
@@ -275,3 +284,13 @@ class Params(Common):
     def source(self) -> Source:
         """The source of the data set in use."""
         return self.datasets[self.data.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed(Params, Axes):
+    """What Hydra composes for one job out of params.yaml, conf/ and the command line."""
+
+    executor: Mapping[str, Any]
+    output: Word
+    table: Word
+    reference_experiment: Word | None

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from numnist.common.errors import DataError
-from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, write_json
+from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, sha256, write_json
 from numnist.config.schema import DIGITS, DataConfig
 from numnist.data import idx
+from numnist.data.forms import RECORD
 
+TAKE_SAMPLE = "without network, `dvc exp run -S data.name=mnist-5k preprocess` takes the packaged sample"
 _SPLITS = ("train", "validation", "test")
 _TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "pixels": ("uint8", (None, 784)),
@@ -99,6 +101,13 @@ def load(directory: Path) -> Dataset:
     return Dataset(name, digest, train, validation, classes)
 
 
+def classes_of(directory: Path, digest: str) -> tuple[str, ...]:
+    """Return the names of the classes of the data set with this digest; none if it is not the one that lies here."""
+    path = directory / "dataset.json"
+    _, found, classes, _ = _read_description(path) if path.is_file() else ("", "", (), {})
+    return classes if found == digest else ()
+
+
 def load_test(directory: Path) -> Split:
     """Load and verify the test part: for the final evaluation alone."""
     hashes = _read_description(directory / "dataset.json")[-1]
@@ -119,22 +128,29 @@ def _quotas(counts: np.ndarray, total: int) -> np.ndarray:
 
 
 def _read_split(directory: Path, prefix: str, classes: int) -> Split:
-    images, labels = _find(directory, f"{prefix}-*images*"), _find(directory, f"{prefix}-*labels*")
-    split = Split(idx.read_images(images), idx.read_labels(labels, classes))
-    if len(split.pixels) != len(split.labels):
-        raise DataError(
-            f"{labels}: count: expected {len(split.pixels):,}, as many labels as there are images in "
-            f"{images.name}, got {len(split.labels):,}; delete both and run `python -m pipeline.fetch`"
-        )
+    images, labels = (directory / name for name in idx.NAMES if name.startswith(prefix))
+    try:
+        split = Split(idx.read_images(images), idx.read_labels(labels, classes))
+        if len(split.pixels) != len(split.labels):
+            raise DataError(
+                f"{labels}: count: expected {len(split.pixels):,}, as many labels as there are images in "
+                f"{images.name}, got {len(split.labels):,}"
+            )
+    except DataError as error:
+        raise DataError(f"{error}. {_remedy(directory)}") from None
     return split
 
 
-def _find(directory: Path, pattern: str) -> Path:
-    found = sorted(directory.glob(pattern))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise DataError(f"{directory}: expected one file named {pattern}, got {names}; run `python -m pipeline.fetch`")
-    return found[0]
+def _remedy(directory: Path) -> str:
+    if not all((directory / name).is_file() for name in idx.NAMES):
+        return "Run `python -m pipeline.fetch`"
+    made = read_json(directory / RECORD)["sha256"] if (directory / RECORD).exists() else {}
+    if any(sha256(directory / name) != made.get(name) for name in idx.NAMES):
+        return f"That is not what fetch made: move {directory} away and run `python -m pipeline.fetch`"
+    return (
+        "That is what was fetched, so the data set itself is wrong: mend it where it comes from and pin it anew, or "
+        "name its classes, in params.yaml; then run `dvc repro`"
+    )
 
 
 def _describe(arrays: Mapping[str, np.ndarray], classes: int) -> dict[str, Any]:
@@ -157,6 +173,8 @@ def _digest_of(hashes: Iterable[str]) -> str:
 
 def _read_description(path: Path) -> tuple[str, str, tuple[str, ...], dict[str, str]]:
     """Return name, digest, the names of the classes, and each split's SHA-256."""
+    if not path.exists():
+        raise DataError(f"{path.parent} holds no data set; `dvc repro preprocess` makes it; {TAKE_SAMPLE}")
     content = read_json(path)
     try:
         name, digest, classes = content["name"], content["digest"], tuple(content["classes"])

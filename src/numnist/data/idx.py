@@ -1,7 +1,8 @@
 """The IDX format that MNIST comes in: a strict reader, and a writer for data sets that come in another.
 
 A file is a big-endian magic number, a big-endian size for each dimension, and the bytes: images are
-(m, 28, 28) under the magic 0x00000803, labels (m,) under 0x00000801. Either may be gzipped.
+(m, 28, 28) under the magic 0x00000803, labels (m,) under 0x00000801. Either may be gzipped. What a file
+holds unpacked follows from its array alone: that is what a data set's pins are of.
 """
 
 import math
@@ -13,11 +14,16 @@ from typing import IO, NoReturn
 import numpy as np
 
 from numnist.common.errors import DataError
-from numnist.common.files import write_bytes
 
-PIXELS, CLASSES = 28 * 28, 10
+PIXELS = 28 * 28
 MAX_IMAGES = 500_000  # more than any data set of this shape holds; it bounds memory, whatever a header claims
 MAX_BYTES = 16 + MAX_IMAGES * PIXELS  # of a file
+NAMES = (  # a data set's four files, as MNIST calls them
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 _IMAGES, _LABELS = 0x00000803, 0x00000801
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 16  # bytes
@@ -36,21 +42,18 @@ def read_labels(path: Path, classes: int = 10) -> np.ndarray:
     return labels
 
 
-def write_images(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 (m, 784) as an image file, not gzipped."""
-    write_bytes(path, struct.pack(">4I", _IMAGES, len(pixels), 28, 28) + pixels.tobytes())
+def pack(array: np.ndarray) -> bytes:
+    """Return uint8 (m, 784) as what an image file holds, uint8 (m,) as what a label file holds."""
+    if array.ndim == 2:
+        return struct.pack(">4I", _IMAGES, len(array), 28, 28) + array.tobytes()
+    return struct.pack(">2I", _LABELS, len(array)) + array.tobytes()
 
 
-def write_labels(path: Path, labels: np.ndarray) -> None:
-    """Write uint8 (m,) as a label file, not gzipped."""
-    write_bytes(path, struct.pack(">2I", _LABELS, len(labels)) + labels.tobytes())
-
-
-def write_dataset(directory: Path, pixels: np.ndarray, labels: np.ndarray, test: np.ndarray) -> None:
-    """Write labelled images as MNIST's four files, not gzipped; `test`, bool (m,), marks those of the test set."""
-    for prefix, chosen in (("train", ~test), ("t10k", test)):
-        write_images(directory / f"{prefix}-images-idx3-ubyte", pixels[chosen])
-        write_labels(directory / f"{prefix}-labels-idx1-ubyte", labels[chosen])
+def pack_dataset(pixels: np.ndarray, labels: np.ndarray, test: np.ndarray) -> dict[str, bytes]:
+    """Return labelled images as what the four files hold; `test`, bool (m,), marks those of the test set."""
+    return dict(
+        zip(NAMES, (pack(array[chosen]) for chosen in (~test, test) for array in (pixels, labels)), strict=True)
+    )
 
 
 def _read(path: Path, magic: int, item: tuple[int, ...]) -> np.ndarray:
@@ -82,7 +85,7 @@ def _contents(path: Path, limit: int) -> bytes:
             file.seek(0)
             return _gunzip(file, limit) if packed else file.read(limit)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; run `python -m pipeline.fetch`") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (EOFError, zlib.error) as error:
         _refuse(path, "gzip", "one whole gzip member and nothing after it", error)
 
@@ -104,4 +107,4 @@ def _gunzip(file: IO[bytes], limit: int) -> bytes:
 
 
 def _refuse(path: Path, field: str, expected: object, got: object) -> NoReturn:
-    raise DataError(f"{path}: {field}: expected {expected}, got {got}; delete it and run `python -m pipeline.fetch`")
+    raise DataError(f"{path}: {field}: expected {expected}, got {got}")

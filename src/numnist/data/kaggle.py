@@ -1,10 +1,11 @@
-"""The files of Kaggle's competition digit-recognizer: train.csv and test.csv in, submission.csv out.
+"""Tables of images: Kaggle's digit-recognizer, train.csv and test.csv in, submission.csv out, and other labelled CSVs.
 
-A row is an image: its label (train.csv only), then pixel0 to pixel783, row by row, each a whole number from 0 to 255.
+A row is an image: its label (not in test.csv), then pixel0 to pixel783, row by row, each a whole number from 0 to 255.
 """
 
 import contextlib
 import csv
+import math
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -13,8 +14,7 @@ import pandas as pd
 
 from numnist.common.errors import DataError
 from numnist.common.files import write_text
-from numnist.data import idx
-from numnist.data.idx import CLASSES, PIXELS
+from numnist.data.idx import PIXELS
 
 TEST_ONE_IN = 7  # the share of train.csv that becomes our test set, as MNIST's 10,000 of 70,000 are
 _COLUMNS = [f"pixel{i}" for i in range(PIXELS)]
@@ -24,15 +24,21 @@ _HEADER_BYTES = 1 << 16  # the right header has under 8,000
 _ROWS = 2_000  # parsed at a time, which bounds memory
 
 
-def read_train(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_train(path: Path, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """Read train.csv: pixels uint8 (m, 784) and labels uint8 (m,). DataError with the line for anything else."""
-    table = _read(path, _LABELLED)
+    table = _read(path, _LABELLED, classes, strict=True)
+    return np.ascontiguousarray(table[:, 1:]), table[:, 0].copy()
+
+
+def read_labelled(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read any CSV of labels and pixels, whatever its header says, if it has one; as `read_train`."""
+    table = _read(path, _LABELLED, classes, strict=False)
     return np.ascontiguousarray(table[:, 1:]), table[:, 0].copy()
 
 
 def read_test(path: Path) -> np.ndarray:
     """Read test.csv: pixels uint8 (m, 784). DataError with the line for anything else."""
-    return _read(path, _COLUMNS)
+    return _read(path, _COLUMNS, 0, strict=True)
 
 
 def check_submission(path: Path) -> None:
@@ -57,29 +63,42 @@ def write_submission(path: Path, digits: np.ndarray) -> None:
     write_text(path, _SUBMISSION + "\n" + "".join(rows))
 
 
-def write_idx(directory: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
-    """Write labelled images as MNIST's four files, not gzipped: the last seventh of each class is the test set."""
+def test_rows(labels: np.ndarray) -> np.ndarray:
+    """Mark, bool (m,), the images of the test set: the last seventh of each class."""
     test = np.zeros(len(labels), bool)
-    for digit in range(CLASSES):
-        own = np.flatnonzero(labels == digit)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
         test[own[len(own) - len(own) // TEST_ONE_IN :]] = True
-    idx.write_dataset(directory, pixels, labels, test)
+    return test
 
 
-def _read(path: Path, columns: list[str]) -> np.ndarray:
-    """Read a table of whole numbers under exactly these columns, uint8 (rows, columns)."""
+def _read(path: Path, columns: list[str], classes: int, *, strict: bool) -> np.ndarray:
+    """Read a table of whole numbers, uint8 (rows, columns): under exactly these columns if `strict`, else under any."""
+    highest = np.array([classes - 1 if name == "label" else 255 for name in columns])
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            _check_header(next(csv.reader([file.readline(_HEADER_BYTES)]), []), columns, path)
-            return np.concatenate(_parts(file, columns, path))
+            header = next(csv.reader([file.readline(_HEADER_BYTES)]), [])
+            if strict:
+                _check_header(header, columns, path)
+            elif is_image := _is_number("".join(header[:1])):
+                file.seek(0)
+            first_line = 1 if not strict and is_image else 2
+            return np.concatenate(_parts(file, columns, highest, path, first_line))
     except UnicodeDecodeError:
         raise DataError(f"{path} is not text; where it is a .zip or .gz, unpack it and give the .csv") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; give the path of Kaggle's .csv file") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}; give the path of a .csv file") from None
     except pd.errors.EmptyDataError:
-        raise DataError(f"{path} has a header and no images below it; download it again from Kaggle") from None
+        raise DataError(f"{path} has a header and no images below it") from None
     except (csv.Error, ValueError) as error:  # pandas: a row has more values than the one before
         _refuse_width(path, columns, error)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _check_header(header: list[str], columns: list[str], path: Path) -> None:
@@ -95,21 +114,20 @@ def _check_header(header: list[str], columns: list[str], path: Path) -> None:
     )
 
 
-def _parts(file: IO[str], columns: list[str], path: Path) -> list[np.ndarray]:
+def _parts(file: IO[str], columns: list[str], highest: np.ndarray, path: Path, line: int) -> list[np.ndarray]:
     """Parse the rows below the header piece by piece; without a header of its own, pandas takes every row as data."""
     tables = pd.read_csv(file, header=None, chunksize=_ROWS, skip_blank_lines=False, quoting=csv.QUOTE_NONE)
-    parts, line = [], 2
+    parts = []
     with tables:
         for table in tables:
-            parts.append(_checked(table, line, columns, path))
+            parts.append(_checked(table, line, columns, highest, path))
             line += len(table)
     return parts
 
 
-def _checked(table: pd.DataFrame, first_line: int, columns: list[str], path: Path) -> np.ndarray:
+def _checked(table: pd.DataFrame, first_line: int, columns: list[str], highest: np.ndarray, path: Path) -> np.ndarray:
     if table.shape[1] != len(columns):
         raise DataError(f"{path}, line {first_line}: {table.shape[1]} values, expected {len(columns)}")
-    highest = np.array([CLASSES - 1 if name == "label" else 255 for name in columns])
     values = table.to_numpy()
     if values.dtype.kind not in "iu":
         cells = table.astype(str).to_numpy(object).ravel()
@@ -127,7 +145,7 @@ def _refuse_width(path: Path, columns: list[str], error: Exception) -> NoReturn:
         for line, row in enumerate(file, 1):
             if (count := row.count(",") + 1) != len(columns):
                 raise DataError(f"{path}, line {line}: {count} values, expected {len(columns)}") from None
-    raise DataError(f"{path} is no table of images ({error}); download it again from Kaggle") from None
+    raise DataError(f"{path} is no table of images ({error})") from None
 
 
 def _refuse_cell(place: str, value: object, highest: int) -> NoReturn:

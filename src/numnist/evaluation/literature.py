@@ -55,7 +55,10 @@ def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable
         if bad := [one.config.name for one in results if one.status != FINISHED]:
             raise DataError(f"{', '.join(bad)} diverged, so its experiment has no figure; lower its learning_rate")
     parts = {"test": test(), "validation": data.validation}
-    rows = [asdict(one) | _errors(found[one.experiment], parts[one.measured_on]) for one in RECORDS]
+    rows = [
+        asdict(one) | _errors(found[one.experiment], parts[one.measured_on]) | {"ours": _values(found[one.experiment])}
+        for one in RECORDS
+    ]
     return {"dataset": {"name": data.name, "digest": data.digest}, "rows": rows}
 
 
@@ -76,6 +79,11 @@ def replace_block(text: str, table: str) -> str:
     if not (found and also_found):
         raise DataError(f"expected the lines {begin} and {end} in the document; put them back (git diff shows them)")
     return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def _values(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the values of an experiment's networks, which differ in their seeds."""
+    return {name: value for name, value in asdict(results[0].config).items() if name != "seed"}
 
 
 def _errors(results: Sequence[Result], split: Split) -> dict[str, Any]:

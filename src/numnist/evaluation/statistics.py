@@ -6,6 +6,7 @@ last digits differ between its versions; the tests hold ours to them.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,29 +29,26 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
-def learned_nothing(accuracy: float, labels: Array) -> bool:
-    """Whether an accuracy on labelled images is no better than chance: than to name the most frequent class each time.
+def learned_nothing(accuracy: float, class_counts: Sequence[int]) -> bool:
+    """Whether an accuracy is no better than chance: than to name the most frequent class for every image.
 
-    It is better if the whole 95% interval lies above that class's share.
+    `class_counts` are the images of each class. It is better if its whole 95% interval lies above that class's share.
     """
-    n, most_frequent = len(labels), int(np.bincount(labels).max())
-    return wilson_interval(round(accuracy * n), n)[0] <= most_frequent / n
+    n = sum(class_counts)
+    return wilson_interval(round(accuracy * n), n)[0] <= max(class_counts) / n
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """How two classifiers did on the same images, and how often chance alone splits their differences so unevenly."""
+    """How two classifiers did on the same n images, and how often chance alone splits their differences so unevenly."""
 
+    n: int
     both_right: int
     only_first: int
     only_second: int
     both_wrong: int
     p_value: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether these images tell the two apart at the 5% level."""
-        return self.p_value < SIGNIFICANCE
+    significant: bool  # whether these images tell the two apart at the 5% level
 
 
 def mcnemar(first: Array, second: Array) -> McNemar:
@@ -61,13 +59,14 @@ def mcnemar(first: Array, second: Array) -> McNemar:
     so no approximation for large counts is needed.
     """
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    both_right, both_wrong = int((first & second).sum()), int((~first & ~second).sum())
     n, fewer = only_first + only_second, min(only_first, only_second)
     coefficient = tail = 1  # n over 0
     for k in range(1, fewer + 1):
         coefficient = coefficient * (n - k + 1) // k  # n over k
         tail += coefficient
     p_value = min(1.0, 2 * tail / 2**n)
-    return McNemar(int((first & second).sum()), only_first, only_second, int((~first & ~second).sum()), p_value)
+    return McNemar(len(first), both_right, only_first, only_second, both_wrong, p_value, p_value < SIGNIFICANCE)
 
 
 def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:

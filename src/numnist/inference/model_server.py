@@ -1,9 +1,10 @@
-"""MLflow's model server with a guard before it: for this machine alone, of bounded memory, errors in words.
+"""MLflow's model server with a guard before it: for this machine alone, bounded in time and memory, errors in words.
 
 MLflow's app neither looks at the Host header nor bounds a body, casts texts to numbers, and answers what it cannot use
 with a traceback. So each request is judged here first, and what reaches MLflow is pixels.
 """
 
+import asyncio
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlflow.pyfunc import scoring_server
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from numnist.tracking import pyfunc_model
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 PATH = "/invocations"
 MAX_BYTES = 4_000_000  # of a body: a thousand images, and at most some 200 MB once parsed
+HELD_BYTES = 8 * MAX_BYTES  # of all bodies that are not answered yet
+BODY_SECONDS = 10.0  # until a body is here
+REQUEST_SECONDS = 30.0  # from one answer's end, or the connection's beginning, to the end of the next
+CONNECTIONS = 256  # from then on uvicorn answers with 503; twice as many are not kept open
 _JSON = "application/json"
 _FORM = 'expected {"inputs": [[...], ...]}: a row of 784 numbers an image'
 
@@ -58,40 +64,81 @@ def check(body: bytes) -> None:
         raise Refused(400, str(error)) from None
 
 
+class Connection(H11Protocol):
+    """A connection that is given up if an answer is not over in time, or if there are too many others.
+
+    uvicorn bounds the time between two requests alone: not that of a head or a body, nor of one who does not read.
+    """
+
+    answers = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first answer."""
+        super().connection_made(transport)
+        if len(self.connections) > 2 * CONNECTIONS:
+            transport.abort()
+        self._wait()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next answer."""
+        super().on_response_complete()
+        self.answers += 1
+        self._wait()
+
+    def _wait(self) -> None:
+        self.loop.call_later(REQUEST_SECONDS, self._give_up, self.answers)
+
+    def _give_up(self, answers: int) -> None:
+        if self.answers == answers:
+            self.transport.abort()
+
+
+SETTINGS = {"http": Connection, "limit_concurrency": CONNECTIONS, "lifespan": "off"}  # of uvicorn
+
+
 class _Guard:
     """Judges the whole body of what is to be predicted, then hands it on."""
 
     def __init__(self, guarded: ASGIApp) -> None:
         self.guarded = guarded
+        self.held = 0  # bytes of bodies that are not answered yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self.guarded(scope, receive, send)
             return
+        body = bytearray()
         try:
-            body = await _body(Request(scope, receive))
-            check(body)
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._read(body, Request(scope, receive))
+            check(bytes(body))
+            waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+            async def again() -> Message:
+                return waiting.pop() if waiting else await receive()
+
+            await self.guarded(scope, again, send)
         except Refused as error:
             await _answer(error)(scope, receive, send)
-            return
-        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        except TimeoutError:
+            late = Refused(408, f"the body was not here within {BODY_SECONDS:g} s; send fewer images at a time")
+            await _answer(late)(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        finally:
+            self.held -= len(body)
 
-        async def again() -> Message:
-            return waiting.pop() if waiting else await receive()
-
-        await self.guarded(scope, again, send)
-
-
-async def _body(request: Request) -> bytes:
-    """Read a body of JSON, up to MAX_BYTES."""
-    if (got := request.headers.get("content-type", "none").partition(";")[0].strip().lower()) != _JSON:
-        raise Refused(415, f"the Content-Type is {got[:100]}; expected {_JSON}")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BYTES:
-            raise Refused(413, f"the body is longer than {MAX_BYTES:,} bytes; send fewer images at a time")
-    return bytes(body)
+    async def _read(self, body: bytearray, request: Request) -> None:
+        """Read a body of JSON, up to MAX_BYTES, while all of them together stay below HELD_BYTES."""
+        if (got := request.headers.get("content-type", "none").partition(";")[0].strip().lower()) != _JSON:
+            raise Refused(415, f"the Content-Type is {got[:100]}; expected {_JSON}")
+        async for part in request.stream():
+            body += part
+            self.held += len(part)
+            if len(body) > MAX_BYTES:
+                raise Refused(413, f"the body is longer than {MAX_BYTES:,} bytes; send fewer images at a time")
+            if self.held > HELD_BYTES:
+                raise Refused(503, "too many requests at once; send this one again")
 
 
 def _whole(digits: str) -> float:

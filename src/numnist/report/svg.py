@@ -1,5 +1,7 @@
 """The report's figures as inline SVG: plain functions from numbers to text, styled by the page's style sheet.
 
+By hand, since a plotting library's figures know neither dark mode nor hints, and differ between its versions.
+
 Colours are names of classes, so that one figure serves light, dark and paper. Lengths are CSS pixels at the size
 that a figure is drawn for; the page scales it.
 """
@@ -18,13 +20,12 @@ COLOURS = 6  # of the style sheet; with more lines they repeat
 
 @dataclass(frozen=True)
 class Line:
-    """One curve with the spread around it: x, middle, low and high (k,); `colour` counts the palette's colours."""
+    """One curve, x and y (k,); `colour` counts the palette's colours, `kind` is mean, or seed (thin)."""
 
     x: Array
-    middle: Array
-    low: Array
-    high: Array
+    y: Array
     colour: int
+    kind: str = "mean"
     dashed: bool = False
 
 
@@ -63,18 +64,38 @@ def curves(
     y_range: tuple[float, float],
     label: Callable[[float], str],
 ) -> Markup:
-    """Draw curves over iterations on a logarithmic axis, each with a band for the spread over seeds."""
+    """Draw curves over iterations, the vertical axis logarithmic; what comes last lies on top."""
     frame = Frame(52, 30, 336, 208, (0, max(float(line.x[-1]) for line in lines)), y_range, log_y=True)
     parts = [*_axes(frame, _even_ticks(*frame.x_range), log_ticks(*y_range), label, x_title, y_title)]
     for line in lines:
-        across = np.concatenate([line.x, line.x[::-1]])
-        around = np.concatenate([line.low, line.high[::-1]])
-        parts.append(_tag("polygon", points=_points(frame, across, around), class_=f"band c{line.colour % COLOURS}"))
-    for line in lines:
-        style = f"line c{line.colour % COLOURS}" + (" dashed" if line.dashed else "")
-        parts.append(_tag("polyline", points=_points(frame, line.x, line.middle), class_=style))
+        style = f"line c{line.colour % COLOURS} {line.kind}" + (" dashed" if line.dashed else "")
+        parts.append(_tag("polyline", points=_points(frame, line.x, line.y), class_=style))
     parts.append(_text(frame.left, 14, title, "title", "start"))
     return _svg(346, 246, f"{title}: {y_title} over {x_title}", parts)
+
+
+def dots(
+    groups: Sequence[tuple[str, Sequence[float]]],
+    *,
+    title: str,
+    x_title: str,
+    y_title: str,
+    y_range: tuple[float, float],
+    label: Callable[[float], str],
+) -> Markup:
+    """Draw a column of dots per group on a logarithmic axis, and a line through the groups' means."""
+    frame = Frame(52, 30, 336, 208, (-0.5, len(groups) - 0.5), y_range, log_y=True)
+    parts = _axes(frame, [], log_ticks(*y_range), label, x_title, y_title)
+    step = -(-7 * max(len(name) for name, _ in groups) * len(groups) // 284)  # names of 7 pixels a letter must fit
+    for i, (name, values) in enumerate(groups):
+        x = float(frame.x(i))
+        parts += [_tag("circle", cx=x, cy=float(y), r=3, class_="trial") for y in frame.y(np.asarray(values))]
+        if i % step == 0:
+            parts.append(_text(x, frame.bottom + 17, name, "tick", "middle"))
+    means = np.array([math.fsum(values) / len(values) for _, values in groups])
+    parts.append(_tag("polyline", points=_points(frame, np.arange(len(groups)), means), class_="line c0"))
+    parts.append(_text(frame.left, 14, title, "title", "start"))
+    return _svg(346, 246, f"{title}: {y_title} by {x_title}", parts)
 
 
 @dataclass(frozen=True)
@@ -97,10 +118,13 @@ def heat_map(
     column_title: str,
     size: tuple[int, int] = (88, 46),
 ) -> Markup:
-    """Draw rows x columns of shaded fields, each with its value."""
+    """Draw rows x columns of shaded fields, each with its value if that fits, and as many names as fit."""
     width, height = size
-    left, top = 52, 30 if title else 8
+    turned = 7 * max(map(len, columns)) > width  # a letter takes 7 pixels
+    left: float = max(52, 30 + 7 * max(map(len, rows)))
+    top = 30 if title else 8
     right, bottom = left + width * len(columns), top + height * len(rows)
+    below = 7 * max(map(len, columns)) if turned else 10
     parts = [_text(left, 14, title, "title", "start")] if title else []
     outlines = []
     for i, row in enumerate(cells):
@@ -112,11 +136,17 @@ def heat_map(
                     _tag("rect", x=x + 1, y=y + 1, width=width - 3, height=height - 3, rx=3, class_="outline")
                 )
     parts += outlines
-    parts += [_text(left - 8, top + (i + 0.5) * height + 4, name, "tick", "end") for i, name in enumerate(rows)]
-    parts += [_text(left + (j + 0.5) * width, bottom + 16, name, "tick", "middle") for j, name in enumerate(columns)]
-    parts.append(_text((left + right) / 2, bottom + 34, column_title, "axis", "middle"))
+    step = -(-14 // min(width if turned else 14, height))
+    for i, name in list(enumerate(rows))[::step]:
+        parts.append(_text(left - 8, top + (i + 0.5) * height + 4, name, "tick", "end"))
+    for j, name in list(enumerate(columns))[::step]:
+        x = left + (j + 0.5) * width
+        parts.append(
+            _turned(x + 4, bottom + 8, name, "tick", "end") if turned else _text(x, bottom + 16, name, "tick", "middle")
+        )
+    parts.append(_text((left + right) / 2, bottom + below + 24, column_title, "axis", "middle"))
     parts.append(_turned(12, (top + bottom) / 2, row_title))
-    return _svg(right + 6, bottom + 42, title or f"{row_title} by {column_title}", parts)
+    return _svg(right + 6, bottom + below + 32, title or f"{row_title} by {column_title}", parts)
 
 
 @dataclass(frozen=True)
@@ -239,7 +269,9 @@ def _field(cell: Cell, x: float, y: float, width: float, height: float) -> Marku
         field = _tag("rect", **shape, class_="field", style=f"--shade:{100 * cell.shade:.0f}%")
         ink = "value high" if cell.shade > 0.56 else "value low"
     hint = _tag("title", cell.hint) if cell.hint else Markup("")
-    return _tag("g", hint + field + _text(x + (width - 1) / 2, y + height / 2 + 4, cell.text, ink, "middle"))
+    fits = width > 6 * len(cell.text) and height > 14
+    value = _text(x + (width - 1) / 2, y + height / 2 + 4, cell.text, ink, "middle") if fits else Markup("")
+    return _tag("g", hint + field + value)
 
 
 def _points(frame: Frame, x: Array, y: Array) -> str:
@@ -250,10 +282,9 @@ def _text(x: float, y: float, content: str, style: str, anchor: str) -> Markup:
     return _tag("text", content, x=x, y=y, class_=style, text_anchor=anchor)
 
 
-def _turned(x: float, y: float, content: str) -> Markup:
-    return _tag(
-        "text", escape(content), class_="axis", text_anchor="middle", transform=f"translate({x:g} {y:g}) rotate(-90)"
-    )
+def _turned(x: float, y: float, content: str, style: str = "axis", anchor: str = "middle") -> Markup:
+    transform = f"translate({x:g} {y:g}) rotate(-90)"
+    return _tag("text", escape(content), class_=style, text_anchor=anchor, transform=transform)
 
 
 def _svg(width: float, height: float, label: str, parts: Sequence[Markup]) -> Markup:

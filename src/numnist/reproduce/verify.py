@@ -4,23 +4,18 @@ import csv
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from numnist.common import files
-from numnist.common.errors import DataError
+from numnist.common.dvc_lock import Outs
 
 SAME, CLOSE, DIFFERENT = "same bytes", "within tolerance", "differs"
 TOLERANCE = 1e-2  # of a relative difference; docs/reproducibility.md says what was measured
-LOCK = "dvc.lock"
-_ARITHMETIC = {"key", "numerics"}  # in result.json: they say which arithmetic it was, and differ where that does
-
-Lock = Mapping[tuple[str, str], str]  # the MD5 of each out, by stage and path
 
 
 @dataclass(frozen=True)
@@ -41,18 +36,7 @@ class Finding:
     difference: Difference
 
 
-def read_lock(path: Path) -> Lock:
-    """Read the outs of a dvc.lock, in its order."""
-    try:
-        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-        return {(name, out["path"]): out["md5"] for name, stage in stages.items() for out in stage["outs"]}
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run `dvc repro` and commit dvc.lock, which is verified") from None
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a lock of DVC ({error!r}); `git checkout dvc.lock` brings it back") from None
-
-
-def compare(expected: Lock, got: Lock, expected_root: Path, got_root: Path) -> list[Finding]:
+def compare(expected: Outs, got: Outs, expected_root: Path, got_root: Path) -> list[Finding]:
     """Compare the outs of two locks by their hashes and, where these differ, the files that lie below the two roots."""
     findings = []
     for stage, out in {**expected, **got}:
@@ -149,7 +133,7 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Yield what JSON holds, by the path of keys that leads there."""
     if isinstance(value, dict):
         for key, one in value.items():
-            if key not in _ARITHMETIC:
+            if key != "key":
                 yield from _flat(one, f"{name}.{key}".lstrip("."))
     elif isinstance(value, list):
         for i, one in enumerate(value):

@@ -8,7 +8,6 @@ In this checkout's own store the alias is always the workspace's. A store that p
 that of the results that were pushed: see `_commit_to_crown`. An experiment's workspace registers, and moves nothing.
 """
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from numnist.common import files
+from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
 from numnist.tracking import provenance, registry, runs
 from numnist.tracking.registry import DATA
@@ -176,11 +175,7 @@ def _locked(root: Path, stage: str, out: Path) -> bool:
     listed = [*stages.get(stage, {}).get("outs", []), *stages.get(stage, {}).get("deps", [])]
     hashes = {one["path"]: one.get("md5") for one in listed}
     wanted = [out.relative_to(root).as_posix(), *({"reports/metrics.json"} & hashes.keys())]
-    return all((root / name).is_file() and hashes.get(name) == _md5(root / name) for name in wanted)
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return all((root / name).is_file() and hashes.get(name) == dvc_lock.md5(root / name) for name in wanted)
 
 
 def _weights(root: Path, winner: Winner) -> Path:

@@ -1,10 +1,11 @@
 """The registered model: what MLflow loads and serves, from this file and weights.npz alone.
 
 In: pixels, numbers of shape (m, 784) from 0 (paper) to 255 (ink), row by row as MNIST's 28 x 28 pictures.
-Out: one row an image: `digit`, the most probable one, and `probabilities`, of 0 to 9.
+Out: one row an image: `digit`, the most probable one, `probabilities`, of 0 to 9, and `doubt`, empty if there is none.
 MLflow copies this file beside the weights, so it imports nothing of numnist: the forward pass stands here once more.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+SURE = 0.9  # an answer of lower probability is doubtful: docs/pictures.md has the measurement
+FAINTEST_INK = 25  # an image whose pixels differ by less is blank
 _NAMES = ("W1", "b1", "W2", "b2")
 
 
@@ -25,14 +28,16 @@ class Digits(PythonModel):
         hidden = len(self.weights["W1"])
         shapes = dict(zip(_NAMES, ((hidden, 784), (hidden, 1), (10, hidden), (10, 1)), strict=True))
         for name, array in self.weights.items():
-            if array.shape != shapes[name] or array.dtype != np.float32 or not np.isfinite(array).all():
+            if array.shape != shapes[name] or array.dtype.kind != "f" or not np.isfinite(array).all():
                 found = f"{array.dtype} {array.shape}"
-                raise ValueError(f"weights.npz: {name} is {found}, expected finite float32 {shapes[name]}")
+                raise ValueError(f"weights.npz: {name} is {found}, expected finite numbers of shape {shapes[name]}")
 
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """Classify images; ValueError where the input is not pixels (module docstring)."""
-        probabilities = forward(self.weights, check(model_input) / np.float32(255))
-        return pd.DataFrame({"digit": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()})
+        pixels = check(model_input)
+        probabilities = forward(self.weights, pixels / np.float32(255))
+        answers = {"digit": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()}
+        return pd.DataFrame(answers | {"doubt": doubts(pixels, probabilities)})
 
 
 def check(pixels: Any) -> np.ndarray:
@@ -49,6 +54,24 @@ def check(pixels: Any) -> np.ndarray:
     if (brightest := pixels.max(axis=1, initial=0)[pixels.any(axis=1)]).size and brightest.min() <= 1:
         raise ValueError("an image's brightest pixel is 1 or less, expected 0 (paper) to 255 (ink): multiply by 255")
     return np.asarray(pixels, np.float32)
+
+
+def doubts(pixels: np.ndarray, probabilities: np.ndarray, names: Sequence[str] = ()) -> list[str]:
+    """Say of each image (m, 784) whether it is blank or inverted, else which two answers are likely; "" if one is sure.
+
+    `names` are those of the classes, if they are not 0, 1, 2 ...
+    """
+    said = []
+    for image, shares in zip(pixels, probabilities):
+        first, second = np.argsort(-shares, kind="stable")[:2]
+        either = (f"{names[k] if names else k} ({shares[k]:.1%})" for k in (first, second))
+        if np.ptp(image) < FAINTEST_INK:
+            said.append("blank: nothing is written there")
+        elif (np.delete(image.reshape(28, 28), np.s_[1:-1], axis=0) > 127).mean() > 0.5 < (image > 127).mean():
+            said.append("inverted: dark ink on light paper; send 255 minus each pixel")
+        else:
+            said.append("" if shares[first] >= SURE else f"unsure: {' or '.join(either)}")
+    return said
 
 
 def forward(weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numnist.common import files
+from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
 from numnist.tracking.runs import WEIGHTS
 from numnist.tracking.store import Store, none_if_missing, tracking_errors
@@ -51,7 +51,7 @@ def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str]) 
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         none_if_missing(lambda: client.create_registered_model(MODEL, description=_NOTE))  # None: there is one
-        tags = {**tags, WEIGHTS: files.sha256(weights), STORED: files.digest(model)}
+        tags = {**tags, WEIGHTS: files.sha256(weights), STORED: dvc_lock.md5(model)}
         source = logged.artifact_location  # models:/<id> would be looked up in the process's default store
         return client.create_model_version(MODEL, source, run_id, tags, model_id=logged.model_id)
 
@@ -103,7 +103,7 @@ def _is_whole(store: Store, version: Any) -> bool:
     """Whether a version's stored files are those that were stored."""
     with tempfile.TemporaryDirectory() as directory:
         try:
-            return files.digest(_download(store, version, directory)) == version.tags.get(STORED)
+            return dvc_lock.md5(_download(store, version, directory)) == version.tags.get(STORED)
         except Exception:  # gone: told by each kind of store in its own way
             return False
 
@@ -127,7 +127,8 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
     from numpy import dtype
 
     inputs = Schema([TensorSpec(dtype("float32"), (-1, 784))])
-    outputs = Schema([ColSpec(DataType.long, "digit"), ColSpec(Array(DataType.double), "probabilities")])
+    columns = (DataType.long, "digit"), (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
+    outputs = Schema([ColSpec(*column) for column in columns])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would like an input example, beside the signature
         pyfunc.save_model(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numnist import numerics
-from numnist.common import progress
+from numnist import network
+from numnist.common import machine, progress
 from numnist.common.errors import ExecutorError
 from numnist.common.progress import Report
 from numnist.config.schema import TrainingConfig
@@ -44,8 +44,8 @@ class WorkerPool:
 
 
 def open_store(directory: Path, data: Dataset) -> CheckpointStore:
-    """Open the store of trials for a data set, as this process computes."""
-    return CheckpointStore(directory, data.digest, numerics.fingerprint())
+    """Open the store of trials for a data set."""
+    return CheckpointStore(directory, data.digest, len(data.classes))
 
 
 def train(
@@ -88,11 +88,11 @@ def _train_missing(
         if engine:
             yield from _train_elsewhere(plans, data, store, engine, report, watch)
             return
-        laid_out = functools.cache(lambda train_on: stacks.lay_out(data, train_on))
-        with Threads(threads or numerics.cores()) as pool:
+        laid_out = functools.cache(lambda *which: stacks.lay_out(data, *which))
+        with Threads(threads or machine.cores()) as pool:
             for number, one in enumerate(plans, 1):
                 words = f"stack {number} of {len(plans)}"
-                yield list(_train_here(one, laid_out(one.train_on), pool, store, report, words, watch))
+                yield list(_train_here(one, laid_out(one.train_on, one.arithmetic), pool, store, report, words, watch))
 
 
 def _stored(configs: Sequence[TrainingConfig], store: CheckpointStore) -> list[Result]:
@@ -124,8 +124,9 @@ def plan(configs: Iterable[TrainingConfig], store: CheckpointStore, workers: int
     total = sum(one.work for members in alike.values() for one in members)
     share = total / (workers * STACKS_PER_WORKER) if workers > 1 else math.inf
     plans = []
-    for (hidden, batch_size, *_), members in sorted(alike.items()):
-        most = max(1, (BATCH_STACK_ROWS if batch_size else STACK_ROWS) // hidden)
+    for _, members in sorted(alike.items()):
+        config = members[0].tasks[0].config
+        most = max(1, (BATCH_STACK_ROWS if config.batch_size else STACK_ROWS) // network.units(config))
         parts = max(math.ceil(len(members) / most), math.ceil(sum(one.work for one in members) / share))
         parts = min(parts, len(members))
         plans += [_joined(members[first::parts]) for first in range(parts)]
@@ -149,7 +150,7 @@ def _train_elsewhere(
 
     A stack that fails is told at once, and raised when all others are through; lost workers are an ExecutorError.
     """
-    identity = stacks.identity_here(numerics.pinned()) | {"data": data.digest}
+    identity = stacks.identity_here() | {"data": data.digest}
     futures: dict[Future[list[Trained]], Plan] = {}
     failed: list[Exception] = []
     try:
@@ -206,7 +207,7 @@ def _train_here(
                 store.save_checkpoint(stack.configs[i], stack.state(i))
             saved = time.monotonic()
         pace = (stack.iteration - first + 1) / max(time.monotonic() - started, 1e-9)
-        report(sum(config.hidden_size for config in stack.configs), f"{words}, {pace:.1f} iterations/s")
+        report(sum(map(network.units, stack.configs)), f"{words}, {pace:.1f} iterations/s")
     store.remove_checkpoints(task.config for task in one.tasks)
 
 

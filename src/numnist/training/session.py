@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from numnist import numerics
+from numnist.common import machine
 from numnist.common.errors import ConfigError, TrackingError
 from numnist.config import reader, schema
 from numnist.config.schema import TRAINING_KEYS, TrainingConfig
@@ -46,7 +46,7 @@ class Session:
 
     def use(self, values: Mapping[str, Any]) -> None:
         """Reach the workers that the configuration group `executor` names; all trials are trained by the same ones."""
-        settings = executors.parse(values)
+        settings = reader.check_executor(values, _COMPOSED)
         if self.settings is None:
             directory = self.root / "data" / "processed"
             self.engine = self.resources.enter_context(executors.opened(settings, self.data, directory))
@@ -67,7 +67,7 @@ class Session:
 
     def begin_search(self, description: Mapping[str, Any], name: str) -> None:
         """Open the run of a search, whose trials are not known yet, in the place of each batch's own."""
-        shared = [self.data.digest, checkpoints.code_digest(), numerics.fingerprint()]
+        shared = [self.data.digest, checkpoints.code_digest()]
         self._begin([json.dumps([description, *shared], sort_keys=True)], name)
 
     def log_best(self, accuracy: float, values: Mapping[str, str]) -> None:
@@ -92,7 +92,7 @@ class Session:
             trained = scheduling.train([config], self.data, self.store, engine=self.engine, watch=self)
             [result] = chain.from_iterable(trained)
             identity = {"name": self.data.name, "digest": self.data.digest}
-            results.write_run(directory, result, identity, numerics.fingerprint())
+            results.write_run(directory, result, identity)
         except Exception:  # closed at once: in a launcher's worker, nothing calls `end`
             self._open([config])
             if run := self.runs.pop(key, None):
@@ -167,9 +167,9 @@ class Session:
 
 
 def described(root: Path) -> dict[str, str]:
-    """Return what identifies how this process trains: commit, code and arithmetic."""
-    arithmetic = {f"numerics.{name}": str(value) for name, value in numerics.fingerprint().items()}
-    return {**provenance.describe(root), runs.CODE: checkpoints.code_digest(), **arithmetic}
+    """Return where the results of this process come from: commit, code and machine."""
+    facts = {f"machine.{name}": fact for name, fact in machine.facts().items()}
+    return {**provenance.describe(root), runs.CODE: checkpoints.code_digest(), **facts}
 
 
 @functools.cache
@@ -186,8 +186,10 @@ def end(status: str) -> None:
 
 def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
     """Check a composed configuration and return the trial that it describes."""
-    numerics.require(values["numerics"])
     config = reader.check(TrainingConfig, {name: values.get(name) for name in TRAINING_KEYS}, _COMPOSED)
     if (got := session().data.name) != (wanted := values["data"]["name"]):
-        raise ConfigError(f"data.name is {wanted}, but data/processed holds {got}; run `dvc repro preprocess` first")
+        raise ConfigError(
+            f"data.name is {wanted}, but data/processed holds {got}; first run "
+            f"`dvc exp run -S data.name={wanted} preprocess`"
+        )
     return config

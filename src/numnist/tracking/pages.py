@@ -1,0 +1,25 @@
+"""MLflow's pages on a tracking store, in this process: nothing of them is left behind when it ends."""
+
+import os
+from typing import Any
+
+from numnist.tracking.store import Store
+
+
+def app(store: Store, hosts: list[str]) -> Any:
+    """Return MLflow's app on a store, told what `mlflow server` would tell it; `hosts` are its names, with ports."""
+    os.environ |= {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight more processes
+    }
+    from mlflow.server import constants
+
+    os.environ |= {
+        constants.BACKEND_STORE_URI_ENV_VAR: store.uri,
+        constants.REGISTRY_STORE_URI_ENV_VAR: os.environ.get("MLFLOW_REGISTRY_URI") or store.uri,
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(store.artifacts),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+    }
+    from mlflow.server import fastapi_app
+
+    return fastapi_app.app
