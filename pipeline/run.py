@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from numnist.common import dvc_lock, files
 from numnist.common.errors import NumnistError
 from numnist.config import cli
+from numnist.tracking import champion, runs
 from pipeline import ROOT, fetch
 
 SAMPLE_WORKSPACE = ROOT / ".sample"
@@ -40,6 +41,8 @@ def main() -> None:
     dvc_lock.check(workspace)
     print("Everything is up to date." if up_to_date else "Done.")
     _show_results(workspace)
+    if not (up_to_date and champion.agrees(workspace)):
+        print(f"  champion  {champion.champion(runs.connect(workspace), workspace).words}")
 
 
 def _data_at_hand() -> bool:
