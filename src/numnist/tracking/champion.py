@@ -77,7 +77,7 @@ def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champi
 
 
 def agrees(root: Path) -> bool:
-    """Whether this checkout's own store has the workspace's winner as champion: asked in milliseconds, without MLflow."""
+    """Whether this checkout's own store has the workspace's winner as champion; asks without MLflow."""
     winner, path = read_winner(root), main_checkout(root) / "mlflow.db"
     if winner is None or not path.exists() or os.environ.get("MLFLOW_TRACKING_URI"):
         return False
