@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from numnist.common import dvc_lock
+from numnist.common import dvc_lock, processes
 from numnist.common.errors import DataError
 from numnist.config import cli
 from pipeline import ROOT
@@ -104,15 +104,10 @@ def _reproduce(clone: Path, cores: int | None = None) -> None:
     elif not given and list(ours.glob("*.gz")):
         environment["MNIST_MIRROR"] = str(ours)
     chosen = sorted(os.sched_getaffinity(0))[:cores] if hasattr(os, "sched_getaffinity") else None
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--force"],
-        cwd=clone,
-        env=environment,
-        preexec_fn=(lambda: os.sched_setaffinity(0, chosen)) if chosen else None,
-        check=False,
-    )
-    if done.returncode:
-        raise DataError(f"`dvc repro --force` failed in the clone, exit {done.returncode}; its messages stand above")
+    pin = (lambda: os.sched_setaffinity(0, chosen)) if chosen else None
+    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    if code := processes.run(command, cwd=clone, env=environment, preexec_fn=pin):
+        raise DataError(f"`dvc repro --force` failed in the clone, exit {code}; its messages stand above")
 
 
 def _git(directory: Path, *arguments: str) -> str:

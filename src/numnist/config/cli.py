@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 
 from numnist.common import dvc_lock
-from numnist.common.errors import InputError, NumnistError
+from numnist.common.errors import ConfigError, InputError, NumnistError
 from numnist.config import reader
 from numnist.config.schema import Params
 
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
 ENDED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes of a command that was told to end
 _NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_UNUSABLE = "?%#"
 _NO_MEMORY = ("Cannot allocate memory", "can't start new thread", "failed to map segment")  # of any kind of error
 
 
@@ -40,6 +41,7 @@ def run(command: Callable[[], None]) -> None:
             signal.signal(number, _terminate)
     described: dict[str, Any] = {}
     try:
+        _check_path()
         described = stage()
         dvc_lock.check(ROOT, described.get("deps", []))
         before = inputs(described)
@@ -54,6 +56,16 @@ def run(command: Callable[[], None]) -> None:
     sys.stdout.flush()
     if _lost and not described:
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _check_path() -> None:
+    """Refuse a place whose name MLflow would cut or decode in the address of its database, or DVC cannot write down."""
+    path = str(ROOT)
+    found = [letter for letter in path if letter in _UNUSABLE or not letter.isprintable()]
+    if found:
+        raise ConfigError(
+            f"{path!r}: MLflow or DVC cannot work below {', '.join(map(repr, found))} in its path; rename it"
+        )
 
 
 def _words(error: Exception) -> str | None:

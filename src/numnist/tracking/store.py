@@ -113,7 +113,7 @@ def tracking_errors(uri: str, action: str) -> Iterator[None]:
     """
     try:
         yield
-    except NumnistError:
+    except (NumnistError, MemoryError):
         raise
     except Exception as error:
         kind = "" if type(error).__module__.startswith("mlflow") else f"{type(error).__name__}: "
