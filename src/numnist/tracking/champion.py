@@ -23,7 +23,7 @@ from numnist.common.errors import DataError
 from numnist.tracking import provenance, registry, runs
 from numnist.tracking.registry import DATA
 from numnist.tracking.runs import WEIGHTS, WINNER, Tracker
-from numnist.tracking.store import main_checkout
+from numnist.tracking.store import main_checkout, own_database
 
 _COMMIT = "numnist.commit"  # tag of a version: the commit whose results made it champion
 _REPORT = "numnist.report"  # tag of a sweep: the digest of the page that is among its artifacts
@@ -78,7 +78,7 @@ def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champi
 
 def agrees(root: Path) -> bool:
     """Whether this checkout's own store has the workspace's winner as champion; asks without MLflow."""
-    winner, path = read_winner(root), main_checkout(root) / "mlflow.db"
+    winner, path = read_winner(root), own_database(root)
     if winner is None or not path.exists() or os.environ.get("MLFLOW_TRACKING_URI"):
         return False
     query = (

@@ -75,7 +75,7 @@ def connect(root: Path) -> Store:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    own, given = main_checkout(root) / "mlflow.db", os.environ.get("MLFLOW_TRACKING_URI", "")
+    own, given = own_database(root), os.environ.get("MLFLOW_TRACKING_URI", "")
     uri = _absolute(given) if given else _address(own)
     is_own = database(uri) == own
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
@@ -86,6 +86,11 @@ def connect(root: Path) -> Store:
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
         location = None if uri.startswith("http") else artifacts.as_uri()
         return Store(uri, _experiment(client, experiment, location), client, is_own, artifacts)
+
+
+def own_database(root: Path) -> Path:
+    """Return the path of the database that is a checkout's own."""
+    return main_checkout(root) / "mlflow.db"
 
 
 def database(uri: str) -> Path | None:
