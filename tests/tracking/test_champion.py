@@ -1,8 +1,10 @@
 """The champion follows the workspace's locked results, whatever happened to the store; a damaged one is replaced."""
 
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -212,6 +214,24 @@ def test_a_store_that_people_share_has_the_champion_whose_results_were_pushed_la
     assert answering(ann) == ("2", tried) and crowned(ann) == "2"
 
 
+def test_a_process_without_this_package_gets_the_answers_of_the_networks_own_code(root: Path, tmp_path: Path) -> None:
+    tracker = runs.connect(root)
+    register(tracker, tmp_path / "trial")
+    uri = tracker.store.client.get_model_version_download_uri("numnist", "1")
+    model = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(tmp_path / "model"))
+    code = f"""
+import mlflow, numpy, sys
+model = mlflow.pyfunc.load_model({model!r})
+images = numpy.zeros((1, 784), "float32")
+images[0, 3] = 255
+print(model.predict(images)["digit"][0], sys.modules["numnist.network"].__file__)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    digit, path = done.stdout.split()
+    assert digit == "3" and Path(path).is_relative_to(model)
+
+
 def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(root: Path, tmp_path: Path) -> None:
     tracker = runs.connect(root)
     register(tracker, tmp_path / "trial")
@@ -222,7 +242,8 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(roo
         )
     )
     found = {path.name for path in directory.rglob("*") if path.is_file()}
-    assert found == {"MLmodel", "pyfunc_model.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
+    files = {"MLmodel", "pyfunc_model.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
+    assert found == files | {Path(name).name for name in registry.CODE}
     assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
     images = np.zeros((2, 784), "float32")
     images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0

@@ -1,8 +1,8 @@
-"""The registered model: what MLflow loads and serves, from this file and weights.npz alone.
+"""The registered model: what MLflow loads and serves, from weights.npz, this file, and the network's own code.
 
 In: pixels, numbers of shape (m, 784) from 0 (paper) to 255 (ink), row by row as MNIST's 28 x 28 pictures.
 Out: one row an image: `digit`, the most probable one, `probabilities`, of 0 to 9, and `doubt`, empty if there is none.
-MLflow copies this file beside the weights, so it imports nothing of numnist: the forward pass stands here once more.
+MLflow keeps a copy of this file beside the weights, and of what it imports of numnist: `registry.CODE`.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,11 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from numnist import network
+from numnist.network import Parameters
+
 SURE = 0.9  # an answer of lower probability is doubtful: docs/pictures.md has the measurement
 FAINTEST_INK = 25  # an image whose pixels differ by less is blank
-_NAMES = ("W1", "b1", "W2", "b2")
 
 
 class Digits(PythonModel):
@@ -24,18 +26,16 @@ class Digits(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights and execute nothing; ValueError where they are not a network's."""
         with np.load(context.artifacts["weights"], allow_pickle=False) as archive:
-            self.weights = {name: archive[name] for name in _NAMES}
-        hidden = len(self.weights["W1"])
-        shapes = dict(zip(_NAMES, ((hidden, 784), (hidden, 1), (10, hidden), (10, 1)), strict=True))
-        for name, array in self.weights.items():
-            if array.shape != shapes[name] or array.dtype.kind != "f" or not np.isfinite(array).all():
-                found = f"{array.dtype} {array.shape}"
-                raise ValueError(f"weights.npz: {name} is {found}, expected finite numbers of shape {shapes[name]}")
+            p = Parameters(*(archive[name] for name in Parameters._fields))
+        if not network.is_network(p) or not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in p):
+            found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in p._asdict().items())
+            raise ValueError(f"weights.npz holds {found}: expected the finite numbers of one network")
+        self.network = Parameters(*(array[np.newaxis] for array in p))
 
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """Classify images; ValueError where the input is not pixels (module docstring)."""
         pixels = check(model_input)
-        probabilities = forward(self.weights, pixels / np.float32(255))
+        probabilities = network.probabilities(self.network, pixels)
         answers = {"digit": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()}
         return pd.DataFrame(answers | {"doubt": doubts(pixels, probabilities)})
 
@@ -72,15 +72,6 @@ def doubts(pixels: np.ndarray, probabilities: np.ndarray, names: Sequence[str] =
         else:
             said.append("" if shares[first] >= SURE else f"unsure: {' or '.join(either)}")
     return said
-
-
-def forward(weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Compute the probabilities, float64 (m, 10), of images (m, 784) with pixels in [0, 1]."""
-    hidden = np.maximum(weights["W1"] @ images.T + weights["b1"], 0)
-    scores = (weights["W2"] @ hidden + weights["b2"]).astype(np.float64)
-    powers = np.exp(scores - scores.max(axis=0))  # softmax is unchanged by subtracting a constant from a column
-    probabilities: np.ndarray = (powers / powers.sum(axis=0)).T
-    return probabilities
 
 
 set_model(Digits())

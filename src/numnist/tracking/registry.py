@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 MODEL, CHAMPION = "numnist", "champion"
 DATA, STORED = "numnist.data", "numnist.stored"  # tags of a version: the digests of its data set and its files
 
+_SOURCE = Path(__file__).parent.parent
+CODE = [  # what a model needs of this package to be loaded anywhere
+    *("__init__.py", "network.py", "common/__init__.py", "common/errors.py"),
+    *(f"exact/{path.name}" for path in sorted((_SOURCE / "exact").glob("*.py"))),
+]
 _NOTE = (
     "The network that won a sweep on validation data. In: images, (m, 784) or (m, 28, 28), pixels from 0 to 255, ink "
     "bright. Out: the digit and ten probabilities per image. The alias `champion` marks the winner of the locked "
@@ -116,7 +121,7 @@ def _damaged(store: Store, version: Any, reason: str) -> DataError:
 
 
 def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
-    """Write the model that `pyfunc_model.py` and the weights make: code, arrays and text, no pickle."""
+    """Write the model that the weights, `pyfunc_model.py` and CODE make: code, arrays and text, no pickle."""
     from importlib.metadata import version
 
     from mlflow import pyfunc
@@ -129,11 +134,16 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
     inputs = Schema([TensorSpec(dtype("float32"), (-1, 784))])
     columns = (DataType.long, "digit"), (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
     outputs = Schema([ColSpec(*column) for column in columns])
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as code:
         warnings.simplefilter("ignore")  # it would like an input example, beside the signature
+        for name in CODE:
+            copy = Path(code, "numnist", name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes((_SOURCE / name).read_bytes())
         pyfunc.save_model(
             directory,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            code_paths=[str(Path(code, "numnist"))],
             artifacts={"weights": str(weights)},
             signature=ModelSignature(inputs, outputs),
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas")],
