@@ -141,6 +141,7 @@ def test_a_fault_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) 
         "hidden_size=64",
         "-m learning_rate=1e-3,0.5",
         "-m +experiment=grid",
+        "+debug=fast",
         "-m +experiment=search",
         "-m +experiment=search learning_rate=interval(0.5,1)",
         "-m +experiment=glob(n*)",

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from numnist import network
-from numnist.common import files
+from numnist.common import chance, files
 from numnist.common.errors import DataError, NumericsError
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
 from numnist.data.dataset import Dataset, Split
-from numnist.evaluation import evaluate, exhibits, selection, statistics
+from numnist.evaluation import evaluate, exhibits, selection
 from numnist.evaluation.evaluate import Sweep
 from numnist.evaluation.predictions import Predictions
 from numnist.training import results
@@ -246,7 +246,7 @@ def test_trials_no_better_than_the_most_frequent_class_are_counted_as_having_lea
 
 @pytest.mark.parametrize(("right", "nothing"), [(0.1, True), (0.5, True), (0.6, True), (0.61, False), (0.9, False)])
 def test_chance_is_the_share_of_the_most_frequent_class_not_one_in_as_many_as_there_are(right, nothing):
-    assert statistics.learned_nothing(right, [6_000, 1_500, 2_500]) == nothing
+    assert chance.learned_nothing(right, [6_000, 1_500, 2_500]) == nothing
 
 
 def test_the_winner_on_the_edge_of_the_grid_is_told_by_axis():

@@ -29,6 +29,10 @@ class StorageError(NumnistError):
     """A file cannot be written: the disk is full, a limit is reached, or access is denied."""
 
 
+class TrainingError(NumnistError):
+    """No network came out of a training: every loss grew beyond all bounds."""
+
+
 class InputError(NumnistError):
     """What a stage depends on was changed while it ran."""
 

@@ -291,6 +291,7 @@ class Composed(Params, Axes):
     """What Hydra composes for one job out of params.yaml, conf/ and the command line."""
 
     executor: Mapping[str, Any]
+    images: Annotated[int, Range(0, 1_000_000)]
     output: Word
     table: Word
     reference_experiment: Word | None

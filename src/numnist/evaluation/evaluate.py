@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from numnist.common import files
+from numnist.common import chance, files
 from numnist.common.errors import NumericsError
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset, Split
@@ -132,6 +132,6 @@ def _counts(sweep: Sweep, validation: Split) -> TrialCounts:
     states = selection.unfinished(sweep.table, sweep.grid)["status"].tolist()
     finished = sweep.table.loc[sweep.table["status"] == FINISHED, "validation_accuracy"]
     class_counts = np.bincount(validation.labels).tolist()
-    nothing = sum(statistics.learned_nothing(accuracy, class_counts) for accuracy in finished)
+    nothing = sum(chance.learned_nothing(accuracy, class_counts) for accuracy in finished)
     lost = {state: states.count(state) for state in ("diverged", "failed", "missing")}
     return TrialCounts(finished=len(finished), **lost, learned_nothing=nothing)

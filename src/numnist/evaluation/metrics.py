@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from numnist.common.chance import wilson_interval
 from numnist.config.schema import TrainingConfig
 from numnist.evaluation import statistics
 from numnist.evaluation.predictions import Predictions
@@ -73,7 +74,7 @@ def shares(predictions: Predictions) -> Shares:
     """Count what is right and wrong, and compare it with the confidence."""
     n, right = len(predictions.right), predictions.count
     calibration = statistics.reliability(predictions.confidence, predictions.right).expected_calibration_error
-    interval = dict(zip(("low", "high"), statistics.wilson_interval(right, n)))
+    interval = dict(zip(("low", "high"), wilson_interval(right, n)))
     return Shares(
         right / n, (n - right) / n, n, n - right, interval, calibration, math.fsum(predictions.confidence) / n
     )

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from numnist.common.chance import wilson_interval
 from numnist.common.errors import DataError
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
-from numnist.evaluation.statistics import wilson_interval
 from numnist.training.results import FINISHED
 
 AXES = list(SWEEP_AXES)

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from numnist.common import files
+from numnist.common.chance import learned_nothing
 from numnist.config.schema import TRAINING_KEYS, Params
-from numnist.evaluation.statistics import learned_nothing
 from numnist.report import charts, png, svg, words
 from numnist.training.results import FINISHED, read_table
 
@@ -131,15 +131,6 @@ def render(material: Material) -> str:
         reach=reach,
         units=[png.weight_uri(unit, reach) for unit in pictures["units"]],
     )  # fmt: skip
-
-
-def heat_maps(material: Material) -> str:
-    """Write the sweep's heat maps alone, as a page for MLflow's artifact viewer."""
-    drawn = charts.heat_maps(material.tables["leaderboard"], material.metrics["winner"], charts.axes(material.sweep))
-    style = _environment().get_template("report.css").render(colours=svg.COLOURS)
-    body = "\n".join(map(str, drawn))
-    head = f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n'
-    return f"{head}<main>{body}</main>\n"
 
 
 def weight_reach(weights: Array) -> float:

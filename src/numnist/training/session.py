@@ -28,9 +28,10 @@ _COMPOSED = "the composed configuration"
 class Session:
     """What the trials that one process trains have in common; made when the first trial needs it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.data = dataset.load(root / "data" / "processed")
+    def __init__(self, root: Path, images: int = 0) -> None:
+        self.root, self.images = root, images
+        self.whole = dataset.load(root / "data" / "processed")
+        self.data = self.whole.thinned(images) if images else self.whole
         self.store = scheduling.open_store(root / ".checkpoints", self.data)
         self.tracker = runs.connect(root)
         self.tags, self.provenance, self.diff = provenance.standard_tags(root), described(root), provenance.diff(root)
@@ -172,22 +173,40 @@ def described(root: Path) -> dict[str, str]:
     return {**provenance.describe(root), runs.CODE: checkpoints.code_digest(), **facts}
 
 
-@functools.cache
-def session() -> Session:
-    """Return this process's session."""
-    return Session(Path(os.environ["PROJECT_ROOT"]))
+_opened: list[Session] = []  # one, as soon as a trial asks for it
+
+
+def session(images: int = 0) -> Session:
+    """Return this process's session; whoever asks first says how many images of each split it uses (0: all)."""
+    if not _opened:
+        _opened.append(Session(Path(os.environ["PROJECT_ROOT"]), images))
+    return _opened[0]
 
 
 def end(status: str) -> None:
     """End this process's session, if it has one."""
-    if session.cache_info().currsize:
+    if _opened:
         session().end(status)
+
+
+def kept() -> str:
+    """Say what a training that was stopped leaves, and how to go on; nothing if none had begun."""
+    if not _opened or not session().wanted:
+        return ""
+    done = sum(map(session().store.has, session().wanted))
+    return (
+        f"stopped: {done} of {len(session().wanted)} trials are finished and kept. The same command trains the rest, "
+        f"those under way from their last checkpoint (one every {scheduling.CHECKPOINT_SECONDS} s)"
+    )
 
 
 def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
     """Check a composed configuration and return the trial that it describes."""
     config = reader.check(TrainingConfig, {name: values.get(name) for name in TRAINING_KEYS}, _COMPOSED)
-    if (got := session().data.name) != (wanted := values["data"]["name"]):
+    one = session(values["images"])
+    if one.images != values["images"]:
+        raise ConfigError(f"images is {one.images} and {values['images']}; all trials of a command use the same images")
+    if (got := one.whole.name) != (wanted := values["data"]["name"]):
         raise ConfigError(
             f"data.name is {wanted}, but data/processed holds {got}; first run "
             f"`dvc exp run -S data.name={wanted} preprocess`"
