@@ -230,3 +230,15 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(roo
     assert list(answer["digit"]) == [3, 7]
     expected = np.exp(10) / (np.exp(10) + 9)
     assert answer["probabilities"][0][3] == pytest.approx(expected) and len(answer["probabilities"][1]) == 10
+
+
+def test_whether_the_store_agrees_is_known_without_mlflow(root: Path) -> None:
+    assert not champion.agrees(root)
+    lock_results(root, 8)
+    assert not champion.agrees(root)
+    answering(root)
+    assert champion.agrees(root)
+    lock_results(root, 16)
+    assert not champion.agrees(root)
+    (root / "mlflow.db").write_bytes(b"no database")
+    assert not champion.agrees(root)
