@@ -36,7 +36,7 @@ class Digits(PythonModel):
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """Classify images; ValueError where the input is not pixels (module docstring)."""
         pixels = check(model_input)
-        probabilities = network.probabilities(self.network, pixels)
+        probabilities = network.probabilities(self.network, np.rint(pixels))  # whole numbers: their sums are exact
         answers = {"digit": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()}
         return pd.DataFrame(answers | {"doubt": doubts(pixels, probabilities)})
 
