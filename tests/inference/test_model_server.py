@@ -113,7 +113,7 @@ WRONG = {
     "no image": (b'{"inputs": []}', 400, r"the shape \(0,\), expected \(m, 784\)"),
     "one pixel less": (json.dumps({"inputs": [BLANK[1:]]}).encode(), 400, r"the shape \(1, 783\), expected \(m, 784\)"),
     "rows of two lengths": (json.dumps({"inputs": [BLANK, BLANK[1:]]}).encode(), 400, "differ in length"),
-    "square": (json.dumps({"inputs": [[[0] * 28] * 28]}).encode(), 400, r"the shape \(1, 28, 28\)"),
+    "square": (json.dumps({"inputs": [[[0] * 27] * 28]}).encode(), 400, r"the shape \(1, 28, 27\)"),
     "texts": (json.dumps({"inputs": [["255"] * 784]}).encode(), 400, "the type <U3, expected numbers"),
     "truths": (json.dumps({"inputs": [[True] * 784]}).encode(), 400, "the type bool, expected numbers"),
     "nothing": (json.dumps({"inputs": [[None] * 784]}).encode(), 400, "the type object, expected numbers"),
