@@ -133,7 +133,7 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
             directory,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"weights": str(weights)},
-            signature=ModelSignature(outputs=outputs),  # no inputs: MLflow would take one number type and shape alone
+            signature=ModelSignature(outputs=outputs),  # one of inputs would refuse each number type but one
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas")],
             mlflow_model=Model(artifact_path=MODEL, run_id=run_id, model_id=model_id),
         )
