@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from numnist.common import dvc_lock, files, processes
 from numnist.common.errors import NumnistError
 from numnist.config import cli
-from numnist.tracking import provenance
+from numnist.tracking import champion, provenance, runs
 from pipeline import ROOT, fetch
 
 SAMPLE_WORKSPACE = ROOT / ".sample"
@@ -44,6 +44,8 @@ def main() -> None:
     dvc_lock.check(workspace)
     print("Everything is up to date." if up_to_date else "Done.")
     _show_results(workspace)
+    if not (up_to_date and champion.agrees(workspace)):
+        print(f"  champion  {champion.champion(runs.connect(workspace), workspace).words}")
 
 
 def _mind_git() -> None:

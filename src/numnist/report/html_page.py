@@ -133,15 +133,6 @@ def render(material: Material) -> str:
     )  # fmt: skip
 
 
-def heat_maps(material: Material) -> str:
-    """Write the sweep's heat maps alone, as a page for MLflow's artifact viewer."""
-    drawn = charts.heat_maps(material.tables["leaderboard"], material.metrics["winner"], charts.axes(material.sweep))
-    style = _environment().get_template("report.css").render(colours=svg.COLOURS)
-    body = "\n".join(map(str, drawn))
-    head = f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n'
-    return f"{head}<main>{body}</main>\n"
-
-
 def weight_reach(weights: Array) -> float:
     """Return the weight at which colours end: no more than one weight in two hundred lies beyond."""
     return float(np.quantile(np.abs(weights).astype(np.float64), 0.995)) or 1.0
