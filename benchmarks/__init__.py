@@ -4,4 +4,12 @@ Importing the package puts this checkout's library on the path, and imports no N
 its own (`benchmarks.measure`), which decides on threads and kernels first.
 """
 
-import pipeline  # noqa: F401
+import os
+
+_before = dict(os.environ)
+
+import pipeline  # noqa: E402, F401
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE"):
+    if _name not in _before:
+        os.environ.pop(_name, None)  # chosen for numnist: the peers choose for themselves

@@ -67,7 +67,7 @@ QUICK = Sizes(
     sweep_values=2,
     seconds=0.1,
     rounds=1,
-    overheads=("native",),
+    overheads=("fast",),
     seeds=5,
 )
 

@@ -35,11 +35,11 @@ def main() -> None:
 
 
 def pin(contestant: str) -> None:
-    """Fix numnist's arithmetic for numnist, and leave the peers what they choose themselves."""
+    """Choose numnist's kernels for numnist, and leave the peers what they choose themselves."""
     if contestant in OURS:
-        from numnist import numerics
+        from numnist.common import machine
 
-        numerics.pin(contestant)
+        machine.choose_kernels()
 
 
 def time_steps(contestant: str, file: str, seconds: float, **size: int) -> dict[str, float]:
@@ -68,11 +68,12 @@ def write_weights(contestant: str, file: str, steps: int, out: str, **size: int)
 
 
 def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
-    """Measure the GFLOP/s of a dense float32 product with a mode's kernel on all threads: the best of several."""
+    """Measure the GFLOP/s of a dense product in an arithmetic's type on all threads: the best of several."""
     os.environ.update(OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
     import numpy as np
 
-    A, B = (np.random.default_rng(seed).random((SQUARE, SQUARE), dtype=np.float32) for seed in (0, 1))
+    dtype = np.float64 if contestant == "exact" else np.float32
+    A, B = (np.random.default_rng(seed).random((SQUARE, SQUARE)).astype(dtype) for seed in (0, 1))
     out = A @ B
     times: list[float] = []
     while sum(times) < seconds:
@@ -90,7 +91,7 @@ def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, f
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [reader.check(TrainingConfig, trial, "the benchmark") for trial in trials]
+    configs = [reader.check(TrainingConfig, trial | {"arithmetic": contestant}, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     begun = time.perf_counter()
     done = [
@@ -113,7 +114,7 @@ def track(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
     from numnist.training import scheduling
     from pipeline import ROOT
 
-    configs = [reader.check(TrainingConfig, trial, "the benchmark") for trial in trials]
+    configs = [reader.check(TrainingConfig, trial | {"arithmetic": contestant}, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
     tracker = runs.connect(ROOT)

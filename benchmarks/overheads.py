@@ -95,7 +95,7 @@ def _clone(root: Path, clone: Path, file: Path, mode: str, images: int, trials: 
     params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
     params["sweep"] = {name: sorted({trial[name] for trial in trials}) for name in params["sweep"]}
     params["data"]["name"] = "mnist"
-    params["numerics"] = mode
+    params["arithmetic"] = mode
     params["datasets"]["mnist"] = {"mirrors": [], "sha256": _mirror(clone / "mirror", file, images)}
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return clone

@@ -73,7 +73,7 @@ def _markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     lines += [f"- {name}: {value}" for name, value in {**about["machine"], **about["versions"]}.items()]
     lines += [f"- dense float32 matrix product, OpenBLAS on all cores: {peaks}", ""]
     lines += [
-        "A figure is the median of its runs (least to most), then how many times portable's and native's time it is.",
+        "A figure is the median of its runs (least to most), then how many times exact's and fast's time it is.",
         "",
     ]
     for work in sorted({figure.work for figure in figures}):

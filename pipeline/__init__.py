@@ -1,7 +1,7 @@
 """What people and DVC run: one thin file each, started as `python -m pipeline.<name>`.
 
 Importing the package makes this checkout's library the one that is used, whatever is installed and whatever the
-working directory, and fixes the arithmetic before anything imports NumPy.
+working directory, and chooses the fastest kernels before anything imports NumPy.
 """
 
 import os
@@ -11,6 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
+
+from numnist.common import machine  # noqa: E402
+
+machine.choose_kernels()
 
 os.environ["PROJECT_ROOT"] = str(ROOT)  # conf/config.yaml finds params.yaml by it
 os.environ.setdefault(

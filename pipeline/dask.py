@@ -1,7 +1,6 @@
 """Dask's own command line, on this checkout's code: `python -m pipeline.dask scheduler`, `... worker ADDRESS`.
 
-This pins the arithmetic before Dask imports NumPy, and gives a worker one stack at a time. The numerics are those of
-params.yaml, or of numerics=... among the arguments. All other arguments are Dask's.
+It gives a worker one stack at a time. All other arguments are Dask's.
 """
 
 import sys
@@ -20,7 +19,7 @@ def main() -> None:
         from dask.cli import run_cli
     except ModuleNotFoundError:
         raise ExecutorError("this needs the package distributed; run `pip install -e '.[dask]'`") from None
-    command, *rest = [argument for argument in sys.argv[1:] if not argument.startswith("numerics=")] or ["--help"]
+    command, *rest = sys.argv[1:] or ["--help"]
     sys.argv = [sys.argv[0], command, *(["--nthreads", "1", "--no-dashboard"] if command == "worker" else []), *rest]
     environment = dict(dask.config.get(_ENVIRONMENT, {}))
     environment.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's costs 40%: every array would be mapped anew

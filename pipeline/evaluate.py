@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Write reports/metrics.json and its summary, reports/tables, plots, pictures.npz and the note's network."""
-    from numnist import numerics
     from numnist.data import dataset
     from numnist.evaluation import evaluate
     from numnist.tracking import champion
@@ -31,7 +30,7 @@ def main() -> None:
     found = evaluate.evaluate(sweep, data, reference, lambda: dataset.load_test(processed))
     evaluate.write(found, ROOT / "reports")
     identity = {"name": data.name, "digest": data.digest}
-    results.write_run(ROOT / "reports" / "reference", reference, identity, numerics.fingerprint())
+    results.write_run(ROOT / "reports" / "reference", reference, identity)
     print(champion.champion(tracked.connect(ROOT), ROOT, evaluated=True).words)
 
 

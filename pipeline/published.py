@@ -1,7 +1,7 @@
 """Set our networks beside published results: `python -m pipeline.published`.
 
-Takes the networks of its experiments from the store of trials, trains those that are missing, tests each once, and
-writes docs/published.json and the table in README.md.
+Takes the networks of its experiments from the store of trials, which must have all of them, tests each once, and writes
+docs/published.json and the table in README.md.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from numnist.common.errors import DataError
 from numnist.config import cli, reader
 from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from pipeline import ROOT
+
+DATA = "mnist"
 
 
 def main() -> None:
@@ -23,22 +26,24 @@ def main() -> None:
     from numnist.evaluation import literature
     from numnist.training import scheduling
 
-    processed = ROOT / "data" / "processed"
-    data = dataset.load(processed)
-    trials = {record.experiment: trials_of(record.experiment) for record in literature.RECORDS}
-    everything = list(chain.from_iterable(trials.values()))
-    done = {
-        one.config: one
-        for one in chain.from_iterable(
-            scheduling.train(everything, data, scheduling.open_store(ROOT / ".checkpoints", data))
+    data = dataset.load(ROOT / "data" / "processed")
+    if data.name != DATA:
+        raise DataError(
+            f"data/processed holds {data.name}, and published results are on {DATA}; see data.name in params.yaml"
         )
-    }
+    store = scheduling.open_store(ROOT / ".checkpoints", data)
+    trials = {record.experiment: trials_of(record.experiment) for record in literature.RECORDS}
+    if missing := [name for name, configs in trials.items() if not all(map(store.has, configs))]:
+        command = f"python -m pipeline.train -m +experiment={','.join(missing)}"
+        raise DataError(f"not all networks of {', '.join(missing)} are trained; `{command}` trains them")
+    everything = scheduling.train([*chain.from_iterable(trials.values())], data, store)
+    done = {one.config: one for one in chain.from_iterable(everything)}
     found = {name: [done[config] for config in configs] for name, configs in trials.items()}
-    content = literature.compare(found, data, lambda: dataset.load_test(processed))
-    files.write_json(ROOT / "docs" / "published.json", content)
-    readme = ROOT / "README.md"
-    files.write_text(readme, literature.replace_block(readme.read_text(encoding="utf-8"), literature.markdown(content)))
-    print(literature.markdown(content))
+    content = literature.compare(found, data, lambda: dataset.load_test(ROOT / "data" / "processed"))
+    table, readme, record = literature.markdown(content), ROOT / "README.md", ROOT / "docs" / "published.json"
+    files.write_json(record, content)
+    files.write_text(readme, literature.replace_block(readme.read_text(encoding="utf-8"), table))
+    print(f"{table}\nwritten to {record} and, as a table, to {readme}")
 
 
 def trials_of(experiment: str) -> Sequence[TrainingConfig]:

@@ -1,12 +1,10 @@
 """Train one tracked trial again and compare: `python -m pipeline.replay RUN_ID`, or `champion` for the registered one.
 
-Nothing is taken from the store of trials. It computes as the run did, unless numerics=portable or native is given.
+Nothing is taken from the store of trials.
 Exit 0 only where weights and curves have the same bytes.
 """
 
 import argparse
-import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,11 +18,8 @@ def main() -> None:
         "python -m pipeline.replay", description="Train a tracked trial again and compare."
     )
     parser.add_argument("run", help="an MLflow run id of a trial, or champion")
-    modes = ["numerics=portable", "numerics=native"]
-    parser.add_argument("numerics", nargs="?", choices=modes, help="how to compute (default: as the run did)")
     arguments = parser.parse_args()
 
-    from numnist import numerics
     from numnist.data import dataset
     from numnist.reproduce import replay, verify
     from numnist.tracking import champion, registry, runs
@@ -37,9 +32,6 @@ def main() -> None:
         print(f"replaying {found.words}")
         run_id = found.run_id
     recorded = tracker.read_trial(run_id)
-    mode = recorded.tags.get("numerics.mode", numerics.pinned())
-    if mode != numerics.pinned() and not arguments.numerics:  # NumPy's kernels are chosen once per process
-        os.execv(sys.executable, [sys.executable, "-m", "pipeline.replay", arguments.run, f"numerics={mode}"])  # noqa: S606
     data = dataset.load(ROOT / "data" / "processed")
     with tempfile.TemporaryDirectory(prefix="numnist-replay-") as directory:
         artifacts = Path(directory, "artifacts")

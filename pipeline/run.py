@@ -7,17 +7,20 @@ they are, so the next run with a mirror in reach is that of the real data set.
 import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
 
-from numnist.common import dvc_lock, files
+from numnist.common import dvc_lock, files, processes
 from numnist.common.errors import NumnistError
 from numnist.config import cli
+from numnist.tracking import champion, provenance, runs
 from pipeline import ROOT, fetch
 
 SAMPLE_WORKSPACE = ROOT / ".sample"
+FOLDERS = ("conf", "docs", "pipeline", "src")  # of what git would list
 NOT_COPIED = {"dvc.lock", "params.yaml"}  # the workspace has its own
 
 
@@ -30,6 +33,7 @@ def main() -> None:
         print("Waiting for another `make run` in this checkout to end.", flush=True)
         lock.acquire()
     with lock:
+        _mind_git()
         workspace = ROOT if _data_at_hand() else _sample_workspace()
         dvc_lock.check(workspace, edits_allowed=True)
         up_to_date = _dvc(workspace, "status", "--quiet", quiet=True) == 0
@@ -40,6 +44,18 @@ def main() -> None:
     dvc_lock.check(workspace)
     print("Everything is up to date." if up_to_date else "Done.")
     _show_results(workspace)
+    if not (up_to_date and champion.agrees(workspace)):
+        print(f"  champion  {champion.champion(runs.connect(workspace), workspace).words}")
+
+
+def _mind_git() -> None:
+    """Let DVC work without git if there is none, as in an unpacked ZIP, and with it once there is."""
+    local, git = ROOT / ".dvc" / "config.local", provenance.has_git(ROOT)
+    without = local.is_file() and "no_scm" in local.read_text(encoding="utf-8")
+    if not git:
+        print("This is no git repository: DVC runs without it, but keeps no experiments.", flush=True)
+    if git == without:
+        _dvc(ROOT, "config", "--local", *(["--unset", "core.no_scm"] if git else ["core.no_scm", "true"]))
 
 
 def _data_at_hand() -> bool:
@@ -58,7 +74,8 @@ def _data_at_hand() -> bool:
         return True
     print(
         f"No mirror of {params.data.name} can be reached, so this is a run on {fetching.SAMPLE}, the packaged sample "
-        f"(in {SAMPLE_WORKSPACE.name}/). MNIST_MIRROR=<directory or URL> names a mirror of your own.",
+        f"(in {SAMPLE_WORKSPACE.name}/). MNIST_MIRROR=<directory or URL> names a mirror of your own. For other "
+        "commands, `dvc exp run -S data.name=mnist-5k preprocess` takes the sample in this checkout.",
         flush=True,
     )
     return False
@@ -68,9 +85,7 @@ def _sample_workspace() -> Path:
     """Make or refresh the sample's workspace: this checkout's files, with data.name changed."""
     from numnist.data import fetching
 
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, check=True).stdout.decode()  # noqa: S603
-    for name in filter(None, listed.split("\0")):
+    for name in _sources():
         original, copy = ROOT / name, SAMPLE_WORKSPACE / name
         if name in NOT_COPIED or not original.is_file():
             continue
@@ -83,11 +98,22 @@ def _sample_workspace() -> Path:
     return SAMPLE_WORKSPACE
 
 
+def _sources() -> Iterator[str]:
+    """Yield the files that the pipeline is made of, relative to the checkout."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if provenance.has_git(ROOT):
+        listed = subprocess.run(command, capture_output=True, check=True).stdout.decode()  # noqa: S603
+        yield from filter(None, listed.split("\0"))
+        return
+    for top in (*ROOT.glob("*.*"), ROOT / ".dvcignore", ROOT / ".dvc" / "config", *map(ROOT.joinpath, FOLDERS)):
+        for path in top.rglob("*") if top.is_dir() else [top]:
+            yield path.relative_to(ROOT).as_posix()
+
+
 def _dvc(workspace: Path, *arguments: str, quiet: bool = False) -> int:
     """Run DVC in a workspace and return its exit code."""
     output = subprocess.DEVNULL if quiet else None
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=workspace, stdout=output, stderr=output, check=False).returncode  # noqa: S603
+    return processes.run([sys.executable, "-m", "dvc", *arguments], cwd=workspace, stdout=output, stderr=output)
 
 
 def _show_results(workspace: Path) -> None:

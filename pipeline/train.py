@@ -1,5 +1,6 @@
 """Train a network, or with -m a sweep of them: configuration in; weights, curves, results and tracked runs out."""
 
+import logging
 import math
 import os
 import sys
@@ -12,17 +13,19 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from numnist.common.errors import ConfigError
+from numnist.common.errors import ConfigError, TrainingError
 from numnist.config import cli, overrides
 from pipeline import ROOT
 
 if TYPE_CHECKING:
     from numnist.training.results import Result
 
+log = logging.getLogger(__name__)
+
 
 @hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")
 def job(config: DictConfig) -> float:
-    """Train one trial; return what a search is to maximize, its validation accuracy (NaN where it diverged)."""
+    """Train one trial; return what a search is to maximize, its validation accuracy (NaN if it diverged)."""
     from numnist.training.session import session, trial_of
 
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -30,23 +33,28 @@ def job(config: DictConfig) -> float:
     session().use(values["executor"])
     composed = Path(HydraConfig.get().runtime.output_dir, HydraConfig.get().output_subdir or ".hydra", "config.yaml")
     result = session().run_trial(trial, Path(values["output"]), [composed] if composed.exists() else [])
+    log.info("%s", said := _in_words(result))
     if HydraConfig.get().mode == RunMode.RUN:
-        print(_told(result, Path(values["output"])))
-    return result.metrics.get("validation_accuracy", math.nan)
+        if result.state.diverged:
+            raise TrainingError(f"{said}; try a smaller learning_rate. Its curve: `make ui`")
+        print(f"{said}\n  files   {Path(values['output'], trial.name)}\n  curves  make ui")
+    return result.metrics.get("validation_accuracy", result.metrics.get("train_accuracy", math.nan))
 
 
-def _told(result: "Result", output: Path) -> str:
-    """Say how one trial came out, and where its files are."""
-    how = f"diverged after {result.state.iteration} iterations"
-    if shown := result.metrics:
-        how = f"accuracy {shown['train_accuracy']:.2%} in training, {shown['validation_accuracy']:.2%} in validation"
-    return f"{result.config.name}: {how}\n  files   {output / result.config.name}\n  curves  make ui"
+def _in_words(result: "Result") -> str:
+    """Say how one trial came out."""
+    if result.state.diverged:
+        return f"{result.config.name}: diverged after {result.state.iteration} iterations"
+    shown = {name.removesuffix("_accuracy"): value for name, value in result.metrics.items() if "accuracy" in name}
+    return f"{result.config.name}: accuracy " + ", ".join(f"{value:.2%} in {name}" for name, value in shown.items())
 
 
 def main() -> None:
     """Check the command line and params.yaml, let Hydra run the jobs, and close what they opened."""
     overrides.check(sys.argv[1:], ROOT / "conf")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let failures through to cli.run, which tells them
+    from numnist.training import session
+
     status = "FAILED"
     try:
         job()
@@ -54,12 +62,11 @@ def main() -> None:
     except HydraException as error:
         raise ConfigError(f"the configuration cannot be composed: {error}") from None
     except (KeyboardInterrupt, SystemExit) as ending:
-        killed = isinstance(ending, KeyboardInterrupt) or ending.code in cli.ENDED
-        status = "KILLED" if killed else "FAILED"
+        if isinstance(ending, KeyboardInterrupt) or ending.code in cli.ENDED:
+            status = "KILLED"
+            print(session.kept(), file=sys.stderr, flush=True)
         raise
     finally:
-        from numnist.training import session
-
         session.end(status)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from numnist.common import dvc_lock
+from numnist.common import dvc_lock, processes
 from numnist.common.errors import DataError
 from numnist.config import cli
 from pipeline import ROOT
@@ -98,21 +98,16 @@ def _reproduce(clone: Path, cores: int | None = None) -> None:
     }
     for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):  # may name a cache that checkouts share
         environment[f"DVC_{name}_DIR"] = str(clone.parent / "dvc" / name)
-    given, ours = os.environ.get("MNIST_MIRROR"), ROOT / "data" / "raw"
-    if given and Path(given).is_dir():
+    given, ours = os.environ.get("MNIST_MIRROR"), ROOT / "data" / "raw" / cli.params().data.name
+    if given and Path(given).exists():
         environment["MNIST_MIRROR"] = str(Path(given).resolve())
-    elif not given and list(ours.glob("*.gz")):
+    elif not given and ours.is_dir():
         environment["MNIST_MIRROR"] = str(ours)
     chosen = sorted(os.sched_getaffinity(0))[:cores] if hasattr(os, "sched_getaffinity") else None
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--force"],
-        cwd=clone,
-        env=environment,
-        preexec_fn=(lambda: os.sched_setaffinity(0, chosen)) if chosen else None,
-        check=False,
-    )
-    if done.returncode:
-        raise DataError(f"`dvc repro --force` failed in the clone, exit {done.returncode}; its messages stand above")
+    pin = (lambda: os.sched_setaffinity(0, chosen)) if chosen else None
+    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    if code := processes.run(command, cwd=clone, env=environment, preexec_fn=pin):
+        raise DataError(f"`dvc repro --force` failed in the clone, exit {code}; its messages stand above")
 
 
 def _git(directory: Path, *arguments: str) -> str:

@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 
-from numnist import numerics
 from numnist.config import cli
 from pipeline import ROOT
 
@@ -75,7 +74,6 @@ def main(seed: int, wanted: int) -> None:
 
 
 if __name__ == "__main__":
-    numerics.pin("portable")
     for module in IMPORTED:
         importlib.import_module(module)
     main(int(sys.argv[1]), int(sys.argv[2]))

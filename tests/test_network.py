@@ -1,11 +1,18 @@
 """The note's equations: against central differences, a case worked by hand, and scikit-learn."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier
 
 from numnist import network
 from numnist.network import CLASSES, PIXELS, Parameters
+
+
+class Settings(NamedTuple):
+    hidden_size: int
+    initialization: str = "he"
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -23,7 +30,7 @@ def mean_loss(p: Parameters, X: np.ndarray, labels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
 def test_every_gradient_agrees_with_central_differences(name: str) -> None:
     X, labels, step = rng(1).random((PIXELS, 7)), np.array([3, 1, 4, 1, 5, 9, 2]), 1e-6
-    p = network.initialize(5, rng=rng(2), scheme="uniform", dtype="float64")
+    p = network.initialize(Settings(5, "uniform"), rng=rng(2))
     Z1 = p.W1 @ X + p.b1
     assert np.abs(Z1).min() > 1e-3, "a kink of ReLU is too near for differences to be meaningful"
     gradient = getattr(network.backward(p, network.forward(p, X), X, one_hot(labels), m=7), name)
@@ -65,7 +72,7 @@ def test_one_step_on_two_images_is_as_worked_by_hand() -> None:
 def test_training_agrees_with_scikit_learn_over_twenty_steps() -> None:
     X, labels = rng(3).random((PIXELS, 60)), rng(4).integers(0, 10, 60)
     labels[:10] = np.arange(10)
-    p = network.initialize(8, rng=rng(5), dtype="float64")
+    p = network.initialize(Settings(8), rng=rng(5))
     peer = MLPClassifier((8,), solver="sgd", alpha=0, batch_size=60, learning_rate_init=0.2, momentum=0, shuffle=False)
     peer.partial_fit(X.T, labels, classes=np.arange(10))  # makes its arrays; the start is set below
     peer.coefs_ = [p.W1[0].T.copy(), p.W2[0].T.copy()]
@@ -85,7 +92,7 @@ def test_training_agrees_with_scikit_learn_over_twenty_steps() -> None:
 
 def test_a_stack_equals_its_members_trained_alone() -> None:
     X, labels = rng(6).random((PIXELS, 30)), rng(7).integers(0, 10, 30)
-    members = [network.initialize(4, rng=rng(seed), dtype="float64") for seed in (1, 2, 3)]
+    members = [network.initialize(Settings(4), rng=rng(seed)) for seed in (1, 2, 3)]
     stack = Parameters(*(np.concatenate([getattr(p, name) for p in members]) for name in ("W1", "b1", "W2", "b2")))
     together = network.backward(stack, network.forward(stack, X), X, one_hot(labels), m=30)
     for i, p in enumerate(members):
@@ -104,7 +111,7 @@ def with_scores(Z2: np.ndarray) -> network.Activations:
         for column in Z2.T
     ]
     return network.Activations(
-        *(np.concatenate([getattr(a, name) for a in columns], axis=-1) for name in ("A1", "Z2", "A2", "peak", "total"))
+        *(np.concatenate([getattr(a, name) for a in columns], axis=-1) for name in network.Activations._fields)
     )
 
 
@@ -119,14 +126,14 @@ def test_probabilities_and_losses_survive_scores_beyond_the_range_of_exp() -> No
 
 
 def test_he_weights_have_the_variance_two_over_fan_in() -> None:
-    p = network.initialize(500, rng=rng(8))
+    p = network.initialize(Settings(500), rng=rng(8))
     assert p.W1.var() == pytest.approx(2 / PIXELS, rel=0.02)
     assert p.W2.var() == pytest.approx(2 / 500, rel=0.05)
     assert not p.b1.any() and not p.b2.any()
 
 
 def test_the_notes_weights_are_uniform_within_a_half() -> None:
-    p = network.initialize(200, rng=rng(9), scheme="uniform")
+    p = network.initialize(Settings(200, "uniform"), rng=rng(9))
     for array in (p.W1, p.b1, p.W2, p.b2):
         assert np.abs(array).max() <= 0.5
     assert p.W1.var() == pytest.approx(1 / 12, rel=0.02)

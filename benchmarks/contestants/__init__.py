@@ -22,10 +22,10 @@ CONTESTANTS = {
     "torch-vmap": Contestant("PyTorch, vmap over the stack", "pytorch", "vmap", True),
     "jax": Contestant("JAX, jit", "jax_grad", "jit", False),
     "jax-vmap": Contestant("JAX, vmap over the stack", "jax_grad", "vmap", True),
-    "portable": Contestant("numnist, portable", "ours", "portable", True),
-    "native": Contestant("numnist, native", "ours", "native", True),
+    "exact": Contestant("numnist, exact", "ours", "exact", True),
+    "fast": Contestant("numnist, fast", "ours", "fast", True),
 }
-OURS = ("portable", "native")
+OURS = ("exact", "fast")
 
 
 def available() -> list[str]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.problem import Problem, Stepper, Weights
-from numnist import numerics
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Split
 from numnist.network import Parameters
 from numnist.training import loop, scheduling
+from numnist.training.arithmetic import ARITHMETICS
 from numnist.training.loop import Stack, State, TrainingTask
 from numnist.training.threads import Threads
 
@@ -19,15 +19,12 @@ FOREVER = 1_000_000
 
 def prepare(problem: Problem, variant: str) -> Stepper:
     """Lay the images out and start the stacks; with one validation image, since the peers measure none."""
-    images = loop.lay_out(Split(problem.pixels, problem.labels), Split(problem.pixels[:1], problem.labels[:1]))
-    pool = Threads(problem.threads)
-    tasks = [_course(problem, i) for i in range(len(problem.learning_rates))]
+    whole, one = Split(problem.pixels, problem.labels), Split(problem.pixels[:1], problem.labels[:1])
+    arithmetic = ARITHMETICS[variant]
+    images, pool = loop.lay_out(whole, one, arithmetic), Threads(problem.threads)
+    tasks = [_task(problem, i, arithmetic.dtype) for i in range(len(problem.learning_rates))]
     size = max(1, scheduling.STACK_ROWS // tasks[0].config.hidden_size)
-    rows = numerics.ROWS_PER_NETWORK[numerics.pinned()]
-    stacks = [
-        loop.train_stack(tasks[first : first + size], images, pool, rows_per_network=rows)
-        for first in range(0, len(tasks), size)
-    ]
+    stacks = [loop.train_stack(tasks[first : first + size], images, pool) for first in range(0, len(tasks), size)]
     for stack in stacks:
         next(stack)
 
@@ -39,15 +36,16 @@ def prepare(problem: Problem, variant: str) -> Stepper:
     return step
 
 
-def _course(problem: Problem, i: int) -> TrainingTask:
+def _task(problem: Problem, i: int, dtype: str) -> TrainingTask:
     alone = problem.alone(i)
     rate = float(alone.learning_rates[0])
     config = TrainingConfig(alone.start[0].shape[1], rate, FOREVER, seed=i, initialization="he")
-    return TrainingTask(config, State(Parameters(*alone.start), np.zeros((1, len(loop.CURVES)))))
+    start = Parameters(*(array.astype(dtype) for array in alone.start))
+    return TrainingTask(config, State(start, np.zeros((1, len(loop.CURVES)))))
 
 
 def _weights(stack: Iterator[Stack], k: int) -> list[Weights]:
     """Take k more steps and return each network's weights."""
     now = next(itertools.islice(stack, k - 1, None))
     members = [now.state(i).parameters for i in range(len(now.configs))]
-    return [(p.W1, p.b1, p.W2, p.b2) for p in members]
+    return [tuple(p) for p in members]

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from numnist.config import cli
 from pipeline import ROOT
 
 
@@ -59,3 +61,23 @@ cli.run(command)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, check=False)
     assert ended.returncode == 1 and b"BrokenPipeError" in ended.stderr
+
+
+@pytest.mark.parametrize("letter", ["?", "%20", "\n", "\udc80"])
+def test_a_path_that_mlflow_or_dvc_cannot_take_is_refused_at_once(
+    letter: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli, "ROOT", tmp_path / f"a{letter}b")
+    with pytest.raises(SystemExit, match=r"cannot work below .* in its path; rename it"):
+        cli.run(lambda: None)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), ImportError("x.so: Cannot allocate memory")]
+)
+def test_too_little_memory_is_told_in_words_wherever_it_is_noticed(error: Exception) -> None:
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit, match=r"error: there is too little memory .*ulimit -v"):
+        cli.run(command)

@@ -141,6 +141,7 @@ def test_a_fault_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) 
         "hidden_size=64",
         "-m learning_rate=1e-3,0.5",
         "-m +experiment=grid",
+        "+debug=fast",
         "-m +experiment=search",
         "-m +experiment=search learning_rate=interval(0.5,1)",
         "-m +experiment=glob(n*)",
@@ -165,7 +166,7 @@ def test_what_is_allowed_passes(arguments: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("numerics: portable", "numerics: fast", "numerics is 'fast'; allowed: 'portable' or 'native'"),
+        ("arithmetic: exact", "arithmetic: slow", "arithmetic is 'slow'; allowed: 'exact' or 'fast'"),
         ("  name: mnist  ", "  name: mnits  ", "data.name is 'mnits'; allowed: one of mnist, mnist-5k"),
         ("[0.3, 1.0, 2.0]", "['1e-3']", "sweep.learning_rate is '1e-3'; allowed: a number above 0"),
         ("[0.3, 1.0, 2.0]", "[]", "sweep.learning_rate is []; allowed: a list of at least one value"),
@@ -173,9 +174,9 @@ def test_what_is_allowed_passes(arguments: str) -> None:
         ("[10, 32, 64]", "10", "a list"),
         ("[10, 32, 64]", "[1000000000]", "sweep.hidden_size is 1000000000; allowed: a whole number from 1 to 10,000"),
         ("[0.3, 1.0, 2.0]", "[.nan]", "sweep.learning_rate is nan; allowed: a number above 0"),
-        ("numerics: portable", "numerics: portable\nnumerics: native", "found duplicate key numerics"),
-        ("numerics: portable", "", "the key numerics is missing"),
-        ("numerics: portable", "numerics: portable\nspeed: 3", "unknown key speed"),
+        ("arithmetic: exact", "arithmetic: exact\narithmetic: fast", "found duplicate key arithmetic"),
+        ("arithmetic: exact", "", "the key arithmetic is missing"),
+        ("arithmetic: exact", "arithmetic: exact\nspeed: 3", "unknown key speed"),
         ("split_seed: 0", "split_seed: -1", "data.split_seed is -1"),
         ("split_seed: 0", "split_seed: yes", "data.split_seed is True"),
         (
@@ -185,7 +186,7 @@ def test_what_is_allowed_passes(arguments: str) -> None:
         ),
         ("    table: kaggle/train.csv", "    table: 3", "datasets.kaggle.table is 3; allowed: a text"),
         ("    table: kaggle/train.csv", "    table: a.csv\n    mirrors: [x]", "either a table, or mirrors and sha256"),
-        ("numerics: portable", "numerics: [", "not readable YAML"),
+        ("arithmetic: exact", "arithmetic: [", "not readable YAML"),
     ],
 )
 def test_params_yaml_is_checked_as_a_whole(tmp_path: Path, before: str, after: str, said: str) -> None:

@@ -58,6 +58,10 @@ def as_compressed_npz(place: Path, arrays: Arrays) -> None:
     np.savez_compressed(place / "keras" / "mnist.npz", **as_int64)
 
 
+def as_fortran_npz(place: Path, arrays: Arrays) -> None:
+    np.savez(place / "mnist.npz", **{name: np.asfortranarray(array) for name, array in arrays.items()})
+
+
 def as_csv(header: list[str], names: str) -> Callable[[Path, Arrays], None]:
     def make(place: Path, arrays: Arrays) -> None:
         for split in ("train", "test"):
@@ -94,6 +98,7 @@ FORMS = {
     "a .gz that a browser unpacked": as_idx(lambda name: f"{name}.gz"),
     "Keras": as_npz,
     "Keras, compressed": as_compressed_npz,
+    "an archive column by column": as_fortran_npz,
     "CSV": as_csv([], "mnist_"),
     "CSV with a header": as_csv(["label", *(f"{y}x{x}" for y in range(1, 29) for x in range(1, 29))], "mnist_"),
     "CSV of another name": as_csv(["label", *(f"pixel{i}" for i in range(784))], "fashion-mnist_"),

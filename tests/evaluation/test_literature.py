@@ -26,8 +26,8 @@ DATA = Dataset("toy", "digest", VALIDATION, VALIDATION)
 
 def says(digit: int) -> Result:
     """A network that predictions every picture with one digit."""
-    zero = network.initialize(2, rng=np.random.default_rng(0))
-    b2 = np.eye(10, dtype="f4")[digit].reshape(1, 10, 1)
+    zero = network.initialize(CONFIG, rng=np.random.default_rng(0))
+    b2 = np.eye(10, dtype="f8")[digit].reshape(1, 10, 1)
     silent = Parameters(zero.W1 * 0, zero.b1, zero.W2 * 0, b2)
     return Result(replace(CONFIG, seed=digit), "key", State(silent, np.zeros((2, 4))))
 

@@ -7,6 +7,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from statsmodels.stats import contingency_tables, proportion
 
+from numnist.common import chance
 from numnist.evaluation import statistics
 
 
@@ -17,14 +18,14 @@ def rng():
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (9_512, 10_000), (10_000, 10_000)])
 def test_the_wilson_interval_is_that_of_statsmodels_and_scipy(successes, n):
-    got = statistics.wilson_interval(successes, n)
+    got = chance.wilson_interval(successes, n)
     assert got == pytest.approx(proportion.proportion_confint(successes, n, method="wilson"), abs=1e-12)
     scipy = binomtest(successes, n).proportion_ci(method="wilson")
     assert got == pytest.approx((scipy.low, scipy.high), abs=1e-12)
 
 
 def test_no_images_leave_the_whole_interval_open():
-    assert statistics.wilson_interval(0, 0) == (0.0, 1.0)
+    assert chance.wilson_interval(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0, 1), (3, 9), (9, 3), (25, 25), (120, 61), (1_200, 1_090)])

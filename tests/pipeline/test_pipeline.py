@@ -159,7 +159,7 @@ def test_of_two_make_run_at_once_one_waits_for_the_other(copy: Path) -> None:
         ("data.split_seed", 1, {"preprocess", "report"}),
         ("sweep.seed", [0], {"train", "evaluate", "report"}),
         ("initialization", "uniform", {"train"}),
-        ("numerics", "native", {"train", "evaluate"}),
+        ("arithmetic", "fast", {"train"}),
         ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
         ("datasets.mnist.mirrors", ["https://example.org/"], set()),
     ],
@@ -248,9 +248,9 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
     (copy / "params.yaml").write_text(params.replace("split_seed: 0", "split_seed: 1"), encoding="utf-8")
     assert checkout.run(copy, "pipeline.preprocess").returncode == 0
     assert description.read_text(encoding="utf-8") != processed
-    done = checkout.run(copy, "pipeline.replay", run.info.run_id, "numerics=native")
+    done = checkout.run(copy, "pipeline.replay", run.info.run_id)
     assert done.returncode == 1 and "what could explain it:" in done.stdout, done.stdout + done.stderr
-    for cause in ("other data: digest ", "other training code: ", "numerics.mode: portable then, native now"):
+    for cause in ("other data: digest ", "other training code: "):
         assert cause in done.stdout
     assert "uncommitted changes then" in done.stdout and "uncommitted changes now" in done.stdout
 

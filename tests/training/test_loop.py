@@ -7,36 +7,36 @@ import digits
 import numpy as np
 import pytest
 
-from numnist import network, numerics
+from numnist import network
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Split
 from numnist.network import Parameters
 from numnist.training import blank_pixels, loop
-from numnist.training.loop import Images, Stack, State, TrainingTask
+from numnist.training.arithmetic import EXACT, FAST, Arithmetic
+from numnist.training.blank_pixels import Shard
+from numnist.training.loop import Images, State, TrainingTask
 from numnist.training.threads import Threads
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=6, seed=0, initialization="he")
-PORTABLE = numerics.ROWS_PER_NETWORK["portable"]
+DOUBLE = replace(FAST, dtype="float64")  # NumPy's float64, which rounds sums as it adds
 
 
-def images(dtype: str = "float32", train: int = 1300) -> Images:
-    return loop.lay_out(digits.split(train, 1), digits.split(300, 2), dtype)
+def images(arithmetic: Arithmetic = EXACT, train: int = 1300) -> Images:
+    return loop.lay_out(digits.split(train, 1), digits.split(300, 2), arithmetic)
 
 
-def final_states(
-    tasks: Sequence[TrainingTask], laid_out: Images, threads: int = 2, rows: int = PORTABLE, dtype: str = "float32"
-) -> dict[TrainingConfig, State]:
+def final_states(tasks: Sequence[TrainingTask], laid_out: Images, threads: int = 2) -> dict[TrainingConfig, State]:
     """Train, and return for each network its state when it left the stack."""
     states: dict[TrainingConfig, State] = {}
     with Threads(threads) as pool:
-        for stack in loop.train_stack(tasks, laid_out, pool, rows_per_network=rows, dtype=dtype):
+        for stack in loop.train_stack(tasks, laid_out, pool):
             states |= {config: stack.state(i) for i, config in enumerate(stack.configs)}
     return states
 
 
 def bits(state: State) -> bytes:
     p = state.parameters
-    return b"".join(array.tobytes() for array in (p.W1, p.b1, p.W2, p.b2, state.curves))
+    return b"".join(array.tobytes() for array in (*p, state.curves))
 
 
 def plain_descent(p: Parameters, split: Split, learning_rate: float, iterations: int) -> tuple[Parameters, list[float]]:
@@ -64,40 +64,45 @@ def plain_descent(p: Parameters, split: Split, learning_rate: float, iterations:
 def test_blocks_without_their_blank_pixels_give_what_whole_arrays_give() -> None:
     start = loop.first_weights(CONFIG, "float64")
     expected, losses = plain_descent(start, digits.split(1300, 1), CONFIG.learning_rate, CONFIG.iterations)
-    state = final_states([TrainingTask(CONFIG)], images("float64"), dtype="float64")[CONFIG]
+    state = final_states([TrainingTask(CONFIG)], images(DOUBLE))[CONFIG]
     for name in ("W1", "b1", "W2", "b2"):
         np.testing.assert_allclose(getattr(state.parameters, name), getattr(expected, name), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(state.curves[:, 0], losses, rtol=1e-12)
 
 
 def test_validation_is_measured_on_validation_images_alone() -> None:
-    laid_out, split = images("float64"), digits.split(300, 2)
-    state = final_states([TrainingTask(CONFIG)], laid_out, dtype="float64")[CONFIG]
+    laid_out, split = images(DOUBLE), digits.split(300, 2)
+    state = final_states([TrainingTask(CONFIG)], laid_out)[CONFIG]
     activations = network.forward(state.parameters, split.pixels.T / 255)
     labels = split.labels.astype(np.intp)
     assert state.curves[-1, 2] == pytest.approx(network.measure(activations, labels)[0].mean(), rel=1e-12)
     assert state.curves[-1, 3] == (activations.Z2[0].argmax(axis=0) == labels).mean()
 
 
-def test_lanes_hold_each_image_once_and_leave_out_blank_pixels_only() -> None:
+def whole(shard: Shard, arithmetic: Arithmetic = DOUBLE) -> np.ndarray:
+    """A shard's images as they were, (784, m)."""
+    return np.eye(784, dtype=arithmetic.dtype)[np.newaxis] @ shard.X
+
+
+def test_shards_hold_each_image_once_and_leave_out_blank_pixels_only() -> None:
     split = digits.split(1300, 1)
-    shards = blank_pixels.layout(split)
-    whole = np.concatenate([np.eye(784, dtype=np.float32) @ shard.X for shard in shards], axis=1)
+    shards = blank_pixels.layout(split, DOUBLE, 10)
+    [images] = np.concatenate([whole(shard) for shard in shards], axis=2)
     labels = np.concatenate([shard.labels for shard in shards])
-    given = zip((split.pixels / np.float32(255)).tolist(), split.labels.tolist())
-    assert sorted(zip(whole.T.tolist(), labels.tolist())) == sorted(given)
+    given = zip((split.pixels / 255).tolist(), split.labels.tolist())
+    assert sorted(zip(images.T.tolist(), labels.tolist())) == sorted(given)
     np.testing.assert_array_equal(np.concatenate([shard.Y for shard in shards], axis=1).argmax(axis=0), labels)
-    assert all(len(block.pixels) < 784 for shard in shards for block, _ in shard.X.columns)
+    assert len(shards) > 1 and all(len(shard.X.which) < 784 for shard in shards)
 
 
-def test_products_with_blocks_are_those_with_the_whole_matrix() -> None:
-    [shard] = blank_pixels.layout(digits.split(700, 3), "float64")
-    whole = np.eye(784) @ shard.X
-    assert len(shard.X.columns) > 1 and shard.X.shape == whole.shape == (784, 700)
+def test_products_with_a_shard_are_those_with_the_whole_matrix() -> None:
+    shard = blank_pixels.layout(digits.split(700, 3), DOUBLE, 10)[0]
+    [X] = whole(shard)
+    assert shard.X.shape == X.shape
     rng = np.random.Generator(np.random.PCG64(0))
-    W1, dZ1 = rng.standard_normal((5, 784)), rng.standard_normal((5, 700))
-    np.testing.assert_allclose(W1 @ shard.X, W1 @ whole, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(dZ1 @ shard.X.T, dZ1 @ whole.T, rtol=1e-12, atol=1e-12)
+    W1, dZ1 = rng.standard_normal((2, 5, 784)), rng.standard_normal((2, 5, X.shape[1]))
+    np.testing.assert_allclose(W1 @ shard.X, W1 @ X, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dZ1 @ shard.X.mT, dZ1 @ X.T, rtol=1e-12, atol=1e-12)
 
 
 def test_images_do_not_carry_the_pixels_of_a_few_others_along() -> None:
@@ -105,16 +110,16 @@ def test_images_do_not_carry_the_pixels_of_a_few_others_along() -> None:
     pixels[:, ::4] = 255
     for image in range(20):
         pixels[50 * image, 1 + 4 * (9 * image + np.arange(9))] = 255
-    shards = blank_pixels.layout(Split(pixels, np.zeros(1000, np.uint8)))
-    sizes = [block.X.shape for shard in shards for block, _ in shard.X.columns]
-    assert sum(images for pixels, images in sizes if pixels == 196) == 980
+    shards = blank_pixels.layout(Split(pixels, np.zeros(1000, np.uint8)), DOUBLE, 10)
+    assert sum(shard.X.X.shape[1] for shard in shards if len(shard.X.which) == 196) == 980
 
 
 @pytest.mark.parametrize(("images", "pixel"), [(600, 0), (1, 255)])
 def test_images_without_ink_and_single_images_are_laid_out_too(images: int, pixel: int) -> None:
-    shards = blank_pixels.layout(Split(np.full((images, 784), pixel, np.uint8), np.zeros(images, np.uint8)))
+    split = Split(np.full((images, 784), pixel, np.uint8), np.zeros(images, np.uint8))
+    shards = blank_pixels.layout(split, DOUBLE, 10)
     assert sum(len(shard.labels) for shard in shards) == images
-    np.testing.assert_array_equal(np.eye(784, dtype=np.float32) @ shards[0].X, np.full((784, images), pixel / 255))
+    np.testing.assert_array_equal(whole(shards[0])[0, :, 0], np.full(784, pixel / 255))
 
 
 @pytest.mark.parametrize("threads", [1, 3, 8])
@@ -141,10 +146,7 @@ def test_training_that_goes_on_from_a_state_ends_with_the_same_bits(iteration: i
     laid_out = images()
     expected = final_states([TrainingTask(CONFIG)], laid_out)[CONFIG]
     with Threads(2) as pool:
-        on_the_way = [
-            stack.state(0)
-            for stack in loop.train_stack([TrainingTask(CONFIG)], laid_out, pool, rows_per_network=PORTABLE)
-        ]
+        on_the_way = [stack.state(0) for stack in loop.train_stack([TrainingTask(CONFIG)], laid_out, pool)]
     resumed = final_states([TrainingTask(CONFIG, on_the_way[iteration])], laid_out)[CONFIG]
     assert bits(resumed) == bits(expected)
 
@@ -153,9 +155,7 @@ def test_a_shorter_training_is_a_waypoint_of_a_longer_one() -> None:
     laid_out = images()
     shorter, longer = replace(CONFIG, iterations=3), replace(CONFIG, iterations=6)
     with Threads(2) as pool:
-        states = [
-            s.state(0) for s in loop.train_stack([TrainingTask(longer)], laid_out, pool, rows_per_network=PORTABLE)
-        ]
+        states = [s.state(0) for s in loop.train_stack([TrainingTask(longer)], laid_out, pool)]
     assert bits(states[3]) == bits(final_states([TrainingTask(shorter)], laid_out)[shorter])
 
 
@@ -165,15 +165,6 @@ def test_a_network_that_diverges_leaves_and_the_others_keep_their_bits() -> None
     states = final_states([TrainingTask(wild), TrainingTask(CONFIG)], laid_out)
     assert states[wild].diverged and states[wild].iteration < wild.iterations
     assert bits(states[CONFIG]) == bits(final_states([TrainingTask(CONFIG)], laid_out)[CONFIG])
-
-
-def test_padded_hidden_units_never_train() -> None:
-    laid_out = images()
-    with Threads(2) as pool:
-        last: Stack = list(loop.train_stack([TrainingTask(CONFIG)], laid_out, pool, rows_per_network=PORTABLE))[-1]
-    assert last.parameters.W1.shape[1] == 12
-    for array in (last.parameters.W1[:, 10:], last.parameters.b1[:, 10:], last.parameters.W2[:, :, 10:]):
-        assert not array.any()
 
 
 def test_seeds_and_schemes_draw_weights_of_their_own() -> None:

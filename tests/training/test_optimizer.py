@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-from test_loop import PORTABLE, bits, final_states
+from test_loop import DOUBLE, bits, final_states
 
 from numnist.config.schema import TrainingConfig
 from numnist.network import Parameters
 from numnist.training import loop, minibatches, optimizer
+from numnist.training.arithmetic import EXACT, Arithmetic
 from numnist.training.loop import Images, TrainingTask
 from numnist.training.threads import Threads
 
@@ -20,12 +21,12 @@ PLAIN = TrainingConfig(hidden_size=10, learning_rate=0.2, iterations=4, seed=0, 
 RICH = replace(PLAIN, batch_size=128, momentum=0.9, weight_decay=0.01, schedule="cosine")
 
 
-def images(dtype: str = "float32") -> Images:
-    return loop.lay_out(digits.split(600, 1), digits.split(100, 2), dtype)
+def images(arithmetic: Arithmetic = EXACT) -> Images:
+    return loop.lay_out(digits.split(600, 1), digits.split(100, 2), arithmetic)
 
 
 def assert_close(p: Parameters, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
-    for ours, other in zip(optimizer.arrays(p), (W1, b1, W2, b2)):
+    for ours, other in zip(tuple(p), (W1, b1, W2, b2)):
         np.testing.assert_allclose(ours[0], other, rtol=1e-8, atol=1e-11)
 
 
@@ -55,7 +56,7 @@ def test_full_batch_descent_with_momentum_and_weight_decay_is_scikit_learns() ->
         model.set_params(learning_rate_init=0.2, max_iter=5, warm_start=True)
         model._optimizer = _optimizer(model)
         model.fit(X, split.labels)
-    state = final_states([TrainingTask(config)], images("float64"), dtype="float64")[config]
+    state = final_states([TrainingTask(config)], images(DOUBLE))[config]
     (V1, V2), (c1, c2) = model.coefs_, model.intercepts_
     assert_close(state.parameters, V1.T, c1[:, None], V2.T, c2[:, None])
 
@@ -68,7 +69,7 @@ def _optimizer(model: MLPClassifier) -> object:
 
 def test_batches_with_momentum_decay_and_cosine_are_the_equations_worked_on_whole_arrays() -> None:
     split, start = digits.split(600, 1), loop.first_weights(RICH, "float64")
-    theta = [array[0].copy() for array in optimizer.arrays(start)]
+    theta = [array[0].copy() for array in tuple(start)]
     velocity = [np.zeros_like(array) for array in theta]
     losses, t, T = [], 0, 4 * 5  # 600 images in batches of 128 are 5 steps a pass
     for k in range(4):
@@ -91,7 +92,7 @@ def test_batches_with_momentum_decay_and_cosine_are_the_equations_worked_on_whol
             theta = [w - alpha * (g + 0.9 * v) for w, g, v in zip(theta, gradient, velocity)]
             t += 1
         losses.append(summed / 600)
-    state = final_states([TrainingTask(RICH)], images("float64"), dtype="float64")[RICH]
+    state = final_states([TrainingTask(RICH)], images(DOUBLE))[RICH]
     assert_close(state.parameters, *theta)
     np.testing.assert_allclose(state.curves[1:, 0], losses, rtol=1e-9)
 
@@ -101,7 +102,7 @@ def test_the_notebooks_recipe_is_the_notebooks_code() -> None:
     split, start = digits.split(600, 1), loop.first_weights(config, "float64")
     rows = 700  # it divides by the rows of the whole table, the 100 that are set apart too
     X, Y = split.pixels.T / 255, np.eye(10)[split.labels].T
-    W1, b1, W2, b2 = (array[0] for array in optimizer.arrays(start))
+    W1, b1, W2, b2 = (array[0] for array in tuple(start))
     for _ in range(4):
         Z1 = W1.dot(X) + b1
         A1 = np.maximum(Z1, 0)
@@ -114,7 +115,7 @@ def test_the_notebooks_recipe_is_the_notebooks_code() -> None:
         dW1 = 1 / rows * dZ1.dot(X.T)
         db1 = 1 / rows * np.sum(dZ1)
         W1, b1, W2, b2 = W1 - 0.1 * dW1, b1 - 0.1 * db1, W2 - 0.1 * dW2, b2 - 0.1 * db2
-    state = final_states([TrainingTask(config)], images("float64"), dtype="float64")[config]
+    state = final_states([TrainingTask(config)], images(DOUBLE))[config]
     assert_close(state.parameters, W1, b1, W2, b2)
     assert np.ptp(state.parameters.b1 - start.b1) < 1e-12 and np.abs(state.parameters.b2 - start.b2).max() < 1e-12
 
@@ -122,7 +123,7 @@ def test_the_notebooks_recipe_is_the_notebooks_code() -> None:
 def test_the_rate_falls_as_half_a_cosine_to_nothing() -> None:
     config = replace(PLAIN, learning_rate=0.8, iterations=2, schedule="cosine")
     taken = [
-        rates.alpha.item() for k in range(2) for rates in optimizer.rates([config], k, steps=2, dtype=np.dtype("f8"))
+        size.alpha.item() for k in range(2) for size in optimizer.step_sizes([config], k, steps=2, dtype=np.dtype("f8"))
     ]
     np.testing.assert_allclose(taken, [0.8, 0.4 + 0.4 * np.sqrt(0.5), 0.4, 0.4 - 0.4 * np.sqrt(0.5)], rtol=1e-11)
 
@@ -154,7 +155,7 @@ def test_richer_descent_that_goes_on_from_a_state_ends_with_the_same_bits(
     laid_out = images()
     expected = final_states([TrainingTask(config)], laid_out)[config]
     with Threads(2) as pool:
-        way = [s.state(0) for s in loop.train_stack([TrainingTask(config)], laid_out, pool, rows_per_network=PORTABLE)]
+        way = [s.state(0) for s in loop.train_stack([TrainingTask(config)], laid_out, pool)]
     assert len(way) == 5
     assert bits(final_states([TrainingTask(config, way[iteration])], laid_out)[config]) == bits(expected)
 
@@ -169,6 +170,6 @@ def test_in_batches_a_shorter_training_is_a_waypoint_of_a_longer_one() -> None:
     shorter = replace(longer, iterations=2)
     both = final_states([TrainingTask(longer)], laid_out)
     with Threads(2) as pool:
-        way = [s.state(0) for s in loop.train_stack([TrainingTask(longer)], laid_out, pool, rows_per_network=PORTABLE)]
+        way = [s.state(0) for s in loop.train_stack([TrainingTask(longer)], laid_out, pool)]
     assert bits(way[2]) == bits(final_states([TrainingTask(shorter)], laid_out)[shorter])
     assert both[longer].velocity is not None

@@ -23,7 +23,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from numnist.common.errors import ConfigError
+from numnist.common.errors import ConfigError, TrainingError
 from numnist.config import reader
 from numnist.config.schema import TRAINING_KEYS, Search, TrainingConfig
 
@@ -55,6 +55,7 @@ class OptunaSweeper(Sweeper):
     """Searches for the trial with the highest value that the job returns."""
 
     config_loader: ConfigLoader | None = None
+    images = 0  # of each split that are used; 0: all
 
     def __init__(self, sampler: str, trials: int, batch: int, seed: int, params: Mapping[str, str] | None) -> None:
         self.settings = Search(sampler, trials, batch, seed)  # type: ignore[arg-type]  # checked before Hydra starts
@@ -62,7 +63,7 @@ class OptunaSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands every sweeper, and make the launcher."""
-        self.config_loader = hydra_context.config_loader
+        self.config_loader, self.images = hydra_context.config_loader, config.images
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -84,7 +85,7 @@ class OptunaSweeper(Sweeper):
 
         from numnist.training.session import session
 
-        session().begin_search(
+        session(self.images).begin_search(
             {**asdict(self.settings), "space": sorted(texts)}, f"search of {self.settings.trials} trials"
         )
         returned = []
@@ -106,8 +107,7 @@ class OptunaSweeper(Sweeper):
 
         trials = len(study.trials)
         if not any(trial.value is not None for trial in study.trials):
-            print(f"none of {trials} trials came to an end with a finite loss; lower the learning rates searched")
-            return
+            raise TrainingError(f"all {trials} trials diverged; search among smaller learning rates. Curves: `make ui`")
         best = study.best_trial
         found = proposal(best, space)
         words = " ".join(f"{key}={value}" for key, value in found.items())

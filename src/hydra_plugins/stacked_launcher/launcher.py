@@ -6,6 +6,7 @@ the same whichever launcher runs it, and this one only sees to it that the work 
 
 import functools
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from numnist.common.errors import NumnistError
+from numnist.common.errors import NumnistError, TrainingError
 
 if TYPE_CHECKING:
     from numnist.config.schema import TrainingConfig
@@ -55,6 +56,14 @@ class StackedSweeper(BasicSweeper):
     Hydra takes `hydra.sweeper.params` from the experiment of `-m +experiment=one`. Here they are taken for each of
     `-m +experiment=one,other` too, and crossed with the jobs of that experiment alone.
     """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Sweep; TrainingError if no trial came to an end."""
+        returned = super().sweep(arguments)
+        values = [job.return_value for batch in returned for job in batch]
+        if all(map(math.isnan, values)):
+            raise TrainingError(f"all {len(values)} trials diverged; try smaller learning rates. Curves: `make ui`")
+        return returned
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         """Return the jobs of a batch."""
@@ -114,8 +123,8 @@ class StackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train and run the jobs; a job that fails does not stop the others."""
-        from numnist.training import results
-        from numnist.training.session import trial_of
+        from numnist.training import results, summary
+        from numnist.training.session import session, trial_of
 
         setup_globals()
         self._log_to_terminal()
@@ -127,7 +136,9 @@ class StackedLauncher(Launcher):
         self._log_to_terminal()
         for output, table in {(job.config().output, job.config().table) for job in jobs}:
             results.write_table(Path(table), Path(output))
-            print(f"{len(jobs)} trials: {table}")
+            if "trials" not in self.config.hydra.sweeper:  # a search says itself how it ended
+                print(summary.of_sweep(results.read_table(Path(table)), trials, session().data.validation.labels))
+            print(f"  table   {table}\n  files   {output}\n  curves  make ui")
         if failed := [trials[i].name for i, job in returned.items() if job.status != JobStatus.COMPLETED]:
             log.error("%d of %d trials failed: %s; the same command trains just these again",
                       len(failed), len(jobs), ", ".join(sorted(failed)))  # fmt: skip
@@ -164,7 +175,7 @@ class StackedLauncher(Launcher):
 
         config = jobs[0].config()
         reference = config.reference_experiment  # a stack has room for one network more
-        more = [trial_of(self._compose([f"+experiment={reference}"]))] if reference else []
+        more = [trial_of(self._compose([f"+experiment={reference}", f"images={config.images}"]))] if reference else []
         one = session()
         one.use(dict(config.executor))
         one.begin_sweep(trials)

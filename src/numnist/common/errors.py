@@ -22,11 +22,15 @@ class FetchError(NumnistError):
 
 
 class NumericsError(NumnistError):
-    """The arithmetic that was asked for cannot be had in this process or on this CPU."""
+    """Exact arithmetic cannot be had: a sum is too long for it, or this machine's BLAS is not exact."""
 
 
 class StorageError(NumnistError):
     """A file cannot be written: the disk is full, a limit is reached, or access is denied."""
+
+
+class TrainingError(NumnistError):
+    """No network came out of a training: every loss grew beyond all bounds."""
 
 
 class InputError(NumnistError):

@@ -95,12 +95,14 @@ def save_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
     write_bytes(path, archive.getvalue())
 
 
-def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> dict[str, "np.ndarray"]:
+def load_arrays(
+    path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...] | None]]
+) -> dict[str, "np.ndarray"]:
     """Read an .npz that must hold exactly the expected arrays, and execute nothing.
 
-    `expected` maps each name to its dtype and shape, with None where any length will do. Whatever is wrong
-    (no such file, no zip, a damaged member, a pickle, other names, dtypes or shapes, a number that is not
-    finite) is a DataError with the path.
+    `expected` maps each name to its dtype (float: float32 or float64) and shape, with None if any length or shape will
+    do. Whatever is wrong (no such file, no zip, a damaged member, a pickle, other names, dtypes or shapes, a number
+    that is not finite) is a DataError with the path.
     """
     import numpy as np
 
@@ -109,9 +111,12 @@ def load_arrays(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, 
         array = arrays[name]
         if not isinstance(array, np.ndarray):  # what NumPy makes of a member without an array's header
             raise DataError(f"{path}: {name} is no array; delete the file and run again")
-        fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
-        if array.dtype != np.dtype(dtype) or not fits:
-            raise DataError(f"{path}: {name}: expected {dtype} of shape {shape}, got {array.dtype} of {array.shape}")
+        fits = shape is None or (
+            array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
+        )
+        if array.dtype not in ([np.float32, np.float64] if dtype == "float" else [np.dtype(dtype)]) or not fits:
+            of_shape = "" if shape is None else f" of shape {shape}"
+            raise DataError(f"{path}: {name}: expected {dtype}{of_shape}, got {array.dtype} of {array.shape}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataError(f"{path}: {name} holds a number that is not finite")
     return arrays

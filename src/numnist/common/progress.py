@@ -22,8 +22,8 @@ def bar(title: str, total: float) -> Iterator[Report]:
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        layout = "{desc}: {percentage:3.0f}% |{bar:30}| {postfix} {elapsed}<{remaining}"
-        with tqdm(total=total, desc=title, bar_format=layout, file=sys.stderr) as shown:
+        layout = "{desc}: {percentage:3.0f}%, {remaining} left |{bar:20}|{postfix}"  # cut from the right
+        with tqdm(total=total, desc=title, bar_format=layout, file=sys.stderr, dynamic_ncols=True) as shown:
 
             def report(done: float, words: str = "") -> None:
                 shown.set_postfix_str(words, refresh=False)

@@ -1,27 +1,26 @@
-"""How every command starts and ends: numerics pinned, failures told in a sentence, exit codes as a shell expects."""
+"""How every command starts and ends: failures told in a sentence, exit codes as a shell expects."""
 
 import errno
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from numnist import numerics
 from numnist.common import dvc_lock
-from numnist.common.errors import InputError, NumnistError
+from numnist.common.errors import ConfigError, InputError, NumnistError
 from numnist.config import reader
 from numnist.config.schema import Params
 
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
 ENDED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes of a command that was told to end
 _NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_UNUSABLE = "?%"
 _NO_MEMORY = ("Cannot allocate memory", "can't start new thread", "failed to map segment")  # of any kind of error
 
 
@@ -42,7 +41,7 @@ def run(command: Callable[[], None]) -> None:
             signal.signal(number, _terminate)
     described: dict[str, Any] = {}
     try:
-        numerics.pin(_requested_numerics())
+        _check_path()
         described = stage()
         dvc_lock.check(ROOT, described.get("deps", []))
         before = inputs(described)
@@ -57,6 +56,16 @@ def run(command: Callable[[], None]) -> None:
     sys.stdout.flush()
     if _lost and not described:
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _check_path() -> None:
+    """Refuse a place whose name MLflow would cut or decode in the address of its database, or DVC cannot write down."""
+    path = str(ROOT)
+    found = [letter for letter in path if letter in _UNUSABLE or not letter.isprintable()]
+    if found:
+        raise ConfigError(
+            f"{path!r}: MLflow or DVC cannot work below {', '.join(map(repr, found))} in its path; rename it"
+        )
 
 
 def _words(error: Exception) -> str | None:
@@ -125,14 +134,6 @@ def _check_unchanged(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
             f"changed while the stage ran: {', '.join(changed)}. What it made belongs to neither state; "
             "run `dvc repro` again, which keeps the trials that are finished"
         )
-
-
-def _requested_numerics() -> str:
-    """Return the mode given as numerics=... on the command line, else the one in params.yaml."""
-    for argument in sys.argv[1:]:
-        if match := re.fullmatch(r"\+{0,2}numerics=(.*)", argument):
-            return reader.check(get_type_hints(Params)["numerics"], match[1], "the command line", "numerics")
-    return params().numerics
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -103,11 +103,12 @@ class Common(Record):
     schedule: Literal["constant", "cosine"] = "constant"
     recipe: Literal["note", "notebook"] = "note"
     train_on: Literal["training", "all"] = "training"
+    arithmetic: Literal["exact", "fast"] = "exact"
 
 
 @dataclass(frozen=True)
 class TrainingConfig(Common, Axes):
-    """All that decides how one network is trained, except the data, the code and the numerics.
+    """All that decides how one network is trained, except the data and the code.
 
     The defaults are the note's: plain descent over all training images at once, at a constant rate.
     """
@@ -134,6 +135,8 @@ class TrainingConfig(Common, Axes):
             yield self.recipe
         if self.train_on != "training":
             yield self.train_on
+        if self.arithmetic != "exact":
+            yield self.arithmetic
 
     @property
     def checkpoint_config(self) -> "TrainingConfig":
@@ -146,7 +149,7 @@ class TrainingConfig(Common, Axes):
     @property
     def stack_key(self) -> tuple[Any, ...]:
         """What networks must have in common to be trained as one stack."""
-        return self.hidden_size, self.batch_size, self.train_on
+        return self.hidden_size, self.batch_size, self.train_on, self.arithmetic
 
 
 def _short(number: float) -> str:
@@ -271,7 +274,6 @@ class Params(Common):
     data: DataConfig
     datasets: Mapping[FolderName, Source]
     sweep: Sweep
-    numerics: Literal["portable", "native"]
 
     @property
     def axes(self) -> Mapping[str, tuple[Any, ...]]:
@@ -289,6 +291,7 @@ class Composed(Params, Axes):
     """What Hydra composes for one job out of params.yaml, conf/ and the command line."""
 
     executor: Mapping[str, Any]
+    images: Annotated[int, Range(0, 1_000_000)]
     output: Word
     table: Word
     reference_experiment: Word | None

@@ -37,7 +37,8 @@ def download(url: str, path: Path, limits: Limits) -> None:
         with path.open("wb") as out:
             _within(limits.total, lambda: _copy(url, out, limits))
     except (OSError, urllib3.exceptions.HTTPError) as error:
-        raise FetchError(f"{type(error).__name__}: {error}") from None
+        innermost = str(error).rpartition("Caused by ")[2]  # requests repeats the URL before that
+        raise FetchError(f"{type(error).__name__}: {innermost}") from None
 
 
 def _copy(url: str, out: IO[bytes], limits: Limits) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from numnist.common.errors import DataError
+from numnist.common.files import read_json
 from numnist.data import idx, kaggle, png_folders
 
 RECORD = "fetched.json"  # marks a folder that fetch has made
@@ -42,6 +43,15 @@ def look(place: Path, classes: tuple[str, ...]) -> list[Found]:
     """Find all forms in a directory and up to two levels below it, or the one that a file has."""
     found = (one for path in _entries(place, classes) for one in _recognized(path, classes))
     return sorted(found, key=lambda one: _ORDER.index(one.form))
+
+
+def read_record(directory: Path) -> dict[str, dict[str, str]]:
+    """Return what fetch wrote about a folder: `pinned`, the pins, and `sha256`, the files that it made by them."""
+    path = directory / RECORD
+    told = read_json(path) if path.exists() else {"pinned": {}, "sha256": {}}
+    if not isinstance(told, dict) or not all(isinstance(told.get(key), dict) for key in ("pinned", "sha256")):
+        raise DataError(f"{path} is damaged; delete it and run `python -m pipeline.fetch`")
+    return told
 
 
 def read_idx(path: Path, name: str, classes: int) -> bytes:
@@ -118,12 +128,12 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
             raise ValueError(f"{name} is in another format than numpy.savez writes numbers in")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
         size = math.prod(shape) * dtype.itemsize
-        if dtype.kind not in "ui" or fortran or not 0 < size <= idx.MAX_BYTES:
+        if dtype.kind not in "ui" or not 0 < size <= idx.MAX_BYTES:
             raise ValueError(f"{name} is {dtype} of {shape}, expected whole numbers, at most {idx.MAX_BYTES:,} bytes")
         content = member.read(size + 1)
     if len(content) != size:
         raise ValueError(f"{name} has {len(content):,} bytes, expected {size:,}")
-    return np.frombuffer(content, dtype).reshape(shape)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _packed(

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from numnist.common import files
+from numnist.common import chance, files
 from numnist.common.errors import NumericsError
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import exhibits, metrics, selection, statistics
-from numnist.evaluation.metrics import Identity, Metrics, Reference, Rivals, RunnerUp, TrialCounts
+from numnist.evaluation.metrics import Metrics, Rival, TrialCounts
 from numnist.evaluation.predictions import predict
-from numnist.evaluation.selection import Grid
+from numnist.evaluation.selection import Grid, Spread
 from numnist.network import Array, Parameters
 from numnist.training.results import FINISHED, Result, read_table, read_weights
 
@@ -72,29 +72,33 @@ def evaluate(sweep: Sweep, data: Dataset, reference: Result, test: Callable[[], 
 
     split = test()
     tested, noted = predict(best, split), predict(reference.state.parameters, split)
-    reliability = statistics.reliability(tested.confidence, tested.right)
+    note = reference.metrics["validation_accuracy"]
     figures = Metrics(
-        dataset=Identity(data.name, data.digest),
+        dataset={"name": data.name, "digest": data.digest},
         blank_pixels=int((data.train.pixels.max(axis=0) == 0).sum()),
         trials=_counts(sweep, data.validation),
         winner={**metrics.trial(winner.best_trial), "weights": files.sha256(sweep.weights_file(winner.best_trial))},
         edges=selection.edges(winner.best_trial, sweep.grid),
         spikes=[seed for seed, one in curves.items() if selection.ends_on_a_spike(one["validation_accuracy"], n)],
-        validation=metrics.validation(winner, n),
-        test=metrics.calibrated(tested, reliability),
-        runner_up=RunnerUp(metrics.trial(second.best_trial), metrics.validation(second, n)) if second else None,
-        reference=Reference(
-            metrics.trial(reference.config), reference.metrics["validation_accuracy"], metrics.shares(noted)
-        ),
-        mcnemar=Rivals(
-            metrics.paired("validation", validated, rival) if rival else None, metrics.paired("test", tested, noted)
+        validation=winner.validation,
+        test=metrics.shares(tested),
+        runner_up=Rival(
+            metrics.trial(second.best_trial), second.validation, None, statistics.mcnemar(validated.right, rival.right)
+        )
+        if second and rival
+        else None,
+        reference=Rival(
+            metrics.trial(reference.config),
+            Spread(note, note, note, 1),
+            metrics.shares(noted),
+            statistics.mcnemar(tested.right, noted.right),
         ),
     )
     tables = {
         "leaderboard": board,
         "missing": selection.unfinished(sweep.table, sweep.grid),
         "importance": selection.importance(sweep.table, n),
-        "calibration": exhibits.calibration(reliability),
+        "calibration": exhibits.calibration(tested),
         **exhibits.by_class(data.classes, split, tested),
     }
     plots = exhibits.plots(data.classes, split, tested, curves[winner.best_trial.seed])
@@ -119,7 +123,7 @@ def summary(figures: Metrics) -> dict[str, Any]:
         "test_accuracy": figures.test.accuracy,
         "validation_accuracy": round(figures.validation.accuracy, 6),
         "winner": figures.winner["name"],
-        "dataset": figures.dataset.name,
+        "dataset": figures.dataset["name"],
         "bad_trials": trials.diverged + trials.failed + trials.missing + trials.learned_nothing,
     }
 
@@ -128,6 +132,6 @@ def _counts(sweep: Sweep, validation: Split) -> TrialCounts:
     states = selection.unfinished(sweep.table, sweep.grid)["status"].tolist()
     finished = sweep.table.loc[sweep.table["status"] == FINISHED, "validation_accuracy"]
     class_counts = np.bincount(validation.labels).tolist()
-    nothing = sum(statistics.learned_nothing(accuracy, class_counts) for accuracy in finished)
+    nothing = sum(chance.learned_nothing(accuracy, class_counts) for accuracy in finished)
     lost = {state: states.count(state) for state in ("diverged", "failed", "missing")}
     return TrialCounts(finished=len(finished), **lost, learned_nothing=nothing)

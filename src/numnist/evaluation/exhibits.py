@@ -9,7 +9,6 @@ from numnist import network
 from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import statistics
 from numnist.evaluation.predictions import Predictions
-from numnist.evaluation.statistics import Reliability
 from numnist.network import Array, Parameters
 
 MISTAKES = 20  # pictures of mistakes
@@ -29,8 +28,9 @@ def by_class(classes: Sequence[str], split: Split, predictions: Predictions) -> 
     }
 
 
-def calibration(reliability: Reliability) -> pd.DataFrame:
+def calibration(predictions: Predictions) -> pd.DataFrame:
     """Tabulate accuracy per bin of confidence; empty bins are left out."""
+    reliability = statistics.reliability(predictions.confidence, predictions.right)
     columns = pd.DataFrame(
         {
             "confidence_above": reliability.low.round(6),

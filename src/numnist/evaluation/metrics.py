@@ -1,28 +1,18 @@
-"""The figures of metrics.json: records that are written as nested mappings, under these names.
-
-A trial is written as its name and its whole configuration.
-"""
+"""The figures of metrics.json: records that are written as nested mappings, under these names."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from numnist.common.chance import wilson_interval
 from numnist.config.schema import TrainingConfig
 from numnist.evaluation import statistics
 from numnist.evaluation.predictions import Predictions
-from numnist.evaluation.selection import Candidate
-from numnist.evaluation.statistics import Reliability
+from numnist.evaluation.selection import Spread
+from numnist.evaluation.statistics import McNemar
 
-Trial = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A data set."""
-
-    name: str
-    digest: str
+Trial = Mapping[str, Any]  # a name and a whole configuration
 
 
 @dataclass(frozen=True)
@@ -37,97 +27,42 @@ class TrialCounts:
 
 
 @dataclass(frozen=True)
-class Validation:
-    """A configuration's accuracies on the n validation images: the mean over seeds, the lowest and the highest."""
-
-    accuracy: float
-    lowest: float
-    highest: float
-    seeds: int
-    n: int
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95% interval."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Shares:
-    """How one network did on n images."""
+    """How one network did on n images, with a 95% interval (low, high), and how well its confidence says so."""
 
     accuracy: float
     error: float
     n: int
     wrong: int
-    interval: Interval
-
-
-@dataclass(frozen=True)
-class Calibrated(Shares):
-    """How one network did, and how well its confidence says so."""
-
+    interval: Mapping[str, float]
     expected_calibration_error: float
     mean_confidence: float
 
 
 @dataclass(frozen=True)
-class RunnerUp:
-    """The second best configuration; it is not tested."""
+class Rival:
+    """A network beside the winner. The runner-up is compared on the validation images, and never tested."""
 
     trial: Trial
-    validation: Validation
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The note's network, with one seed."""
-
-    trial: Trial
-    validation_accuracy: float
-    test: Shares
-
-
-@dataclass(frozen=True)
-class Paired:
-    """The winner (first) against another network (second), on n images of a split."""
-
-    data: str
-    n: int
-    both_right: int
-    only_first: int
-    only_second: int
-    both_wrong: int
-    p_value: float
-    significant: bool
-
-
-@dataclass(frozen=True)
-class Rivals:
-    """The winner against the others."""
-
-    runner_up: Paired | None
-    reference: Paired
+    validation: Spread
+    test: Shares | None
+    mcnemar: McNemar  # the winner (first) against this one
 
 
 @dataclass(frozen=True)
 class Metrics:
     """All figures of an evaluation."""
 
-    dataset: Identity
+    dataset: Mapping[str, str]  # name and digest
     blank_pixels: int  # those without ink in any training image
     trials: TrialCounts
     winner: Trial
     edges: Mapping[str, str]  # of which axes the winner has the `lowest` or the `highest` value
     spikes: list[int]  # the winner's seeds whose validation curve ends on a spike
-    validation: Validation
-    test: Calibrated
-    runner_up: RunnerUp | None
-    reference: Reference
-    mcnemar: Rivals
+    validation: Spread
+    test: Shares
+    runner_up: Rival | None
+    reference: Rival  # the note's network
 
 
 def trial(config: TrainingConfig) -> Trial:
@@ -135,28 +70,11 @@ def trial(config: TrainingConfig) -> Trial:
     return {"name": config.name, **asdict(config)}
 
 
-def validation(candidate: Candidate, n: int) -> Validation:
-    """Gather how a configuration did on n validation images."""
-    return Validation(candidate.accuracy, candidate.lowest, candidate.highest, candidate.seeds, n)
-
-
 def shares(predictions: Predictions) -> Shares:
-    """Count what is right and wrong."""
-    n, right = len(predictions.right), predictions.count
-    return Shares(right / n, (n - right) / n, n, n - right, Interval(*statistics.wilson_interval(right, n)))
-
-
-def calibrated(predictions: Predictions, reliability: Reliability) -> Calibrated:
     """Count what is right and wrong, and compare it with the confidence."""
-    confidence = math.fsum(predictions.confidence) / len(predictions.confidence)
-    return Calibrated(
-        **vars(shares(predictions)),
-        expected_calibration_error=reliability.expected_calibration_error,
-        mean_confidence=confidence,
+    n, right = len(predictions.right), predictions.count
+    calibration = statistics.reliability(predictions.confidence, predictions.right).expected_calibration_error
+    interval = dict(zip(("low", "high"), wilson_interval(right, n)))
+    return Shares(
+        right / n, (n - right) / n, n, n - right, interval, calibration, math.fsum(predictions.confidence) / n
     )
-
-
-def paired(data: str, first: Predictions, second: Predictions) -> Paired:
-    """Test two networks on the same images."""
-    result = statistics.mcnemar(first.right, second.right)
-    return Paired(data, len(first.right), **asdict(result), significant=result.significant)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from numnist.common.chance import wilson_interval
 from numnist.common.errors import DataError
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
-from numnist.evaluation.statistics import wilson_interval
 from numnist.training.results import FINISHED
 
 AXES = list(SWEEP_AXES)
@@ -30,14 +30,21 @@ Grid = Mapping[str, Sequence[Any]]  # the values of each axis that were to be tr
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A configuration that finished: its best trial, and the validation accuracies of its seeds."""
+class Spread:
+    """Validation accuracies over seeds."""
 
-    best_trial: TrainingConfig
-    accuracy: float  # the mean over seeds
+    accuracy: float  # the mean
     lowest: float
     highest: float
     seeds: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration that finished: its best trial, and the accuracies of its seeds."""
+
+    best_trial: TrainingConfig
+    validation: Spread
 
 
 def leaderboard(sweep: pd.DataFrame, grid: Grid) -> pd.DataFrame:
@@ -139,4 +146,4 @@ def _candidate(row: pd.DataFrame) -> Candidate:
     [values] = row.to_dict("records")
     trial = TrainingConfig(**{key: values[key] for key in KEYS}, seed=values["best_seed"])
     mean = values["mean_validation_accuracy"]
-    return Candidate(trial, mean, values["lowest"], values["highest"], values["seeds"])
+    return Candidate(trial, Spread(mean, values["lowest"], values["highest"], values["seeds"]))

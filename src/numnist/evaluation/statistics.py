@@ -6,52 +6,25 @@ last digits differ between its versions; the tests hold ours to them.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 Array = np.ndarray
 SIGNIFICANCE = 0.05
-_Z95 = 1.959963984540054  # the normal distribution's 97.5% quantile
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Return the 95% interval of a share seen `successes` times in n (Wilson 1927); (0, 1) for n = 0.
-
-    Unlike the share +- 1.96 standard errors it stays within 0 and 1 and is sound close to both.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, _Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    reach = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
-
-
-def learned_nothing(accuracy: float, class_counts: Sequence[int]) -> bool:
-    """Whether an accuracy is no better than chance: than to name the most frequent class for every image.
-
-    `class_counts` are the images of each class. It is better if its whole 95% interval lies above that class's share.
-    """
-    n = sum(class_counts)
-    return wilson_interval(round(accuracy * n), n)[0] <= max(class_counts) / n
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """How two classifiers did on the same images, and how often chance alone splits their differences so unevenly."""
+    """How two classifiers did on the same n images, and how often chance alone splits their differences so unevenly."""
 
+    n: int
     both_right: int
     only_first: int
     only_second: int
     both_wrong: int
     p_value: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether these images tell the two apart at the 5% level."""
-        return self.p_value < SIGNIFICANCE
+    significant: bool  # whether these images tell the two apart at the 5% level
 
 
 def mcnemar(first: Array, second: Array) -> McNemar:
@@ -62,13 +35,14 @@ def mcnemar(first: Array, second: Array) -> McNemar:
     so no approximation for large counts is needed.
     """
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    both_right, both_wrong = int((first & second).sum()), int((~first & ~second).sum())
     n, fewer = only_first + only_second, min(only_first, only_second)
     coefficient = tail = 1  # n over 0
     for k in range(1, fewer + 1):
         coefficient = coefficient * (n - k + 1) // k  # n over k
         tail += coefficient
     p_value = min(1.0, 2 * tail / 2**n)
-    return McNemar(int((first & second).sum()), only_first, only_second, int((~first & ~second).sum()), p_value)
+    return McNemar(len(first), both_right, only_first, only_second, both_wrong, p_value, p_value < SIGNIFICANCE)
 
 
 def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:

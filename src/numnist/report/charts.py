@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from numnist.evaluation.statistics import wilson_interval
+from numnist.common.chance import wilson_interval
 from numnist.report import svg
 from numnist.report.svg import Bar, Cell, Interval, Line
 from numnist.training.results import FINISHED

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from numnist.common import files
+from numnist.common.chance import learned_nothing
 from numnist.config.schema import TRAINING_KEYS, Params
-from numnist.evaluation.statistics import learned_nothing
 from numnist.report import charts, png, svg, words
 from numnist.training.results import FINISHED, read_table
 
@@ -69,7 +69,6 @@ class Material:
     sweep: pd.DataFrame  # sweep.csv
     curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the trials that finished
     pictures: dict[str, Array]  # reports/pictures.npz
-    fingerprint: dict[str, Any]  # the numerics in the winner's result.json
     published: list[dict[str, Any]]  # rows of docs/published.json, where it is of the same data set
 
 
@@ -87,7 +86,6 @@ def read(root: Path, params: Params) -> Material:
         sweep=sweep,
         curves={name: read_table(root / "runs" / name / "curves.csv") for name in finished},
         pictures=files.load_arrays(root / "reports" / "pictures.npz", _PICTURES),
-        fingerprint=files.read_json(root / "runs" / metrics["winner"]["name"] / "result.json")["numerics"],
         published=published["rows"] if published["dataset"] == metrics["dataset"] else [],
     )
 
@@ -98,6 +96,7 @@ def render(material: Material) -> str:
     axes, curves = charts.axes(sweep), charts.longest(sweep, material.curves)
     reach = weight_reach(pictures["units"])
     heading, reads, description = _about(material)
+    names, confusion = material.dataset["classes"], tables["confusion"].drop(columns="class").to_numpy()
     return _environment().get_template("report.html.j2").render(
         heading=heading,
         reads=reads,
@@ -107,15 +106,14 @@ def render(material: Material) -> str:
         params=material.params,
         keys=TRAINING_KEYS,
         links=words.links(metrics["winner"], metrics["dataset"]["digest"]),
-        fingerprint=material.fingerprint,
         published=material.published,
         rates=axes["learning_rate"],
         colours=svg.COLOURS,
         configurations=_configurations(tables["leaderboard"], sweep),
         trials=_trials(sweep, material.dataset["validation"]["class_counts"]),
         missing=_records(tables["missing"]),
-        per_class=_records(tables["per_class"]),
-        confused=_most_confused(tables["confusion"]),
+        per_class=list(zip(names, _records(tables["per_class"]))),
+        confused=_most_confused(confusion, names),
         bins=_records(tables["calibration"]),
         heat_maps=charts.heat_maps(tables["leaderboard"], metrics["winner"], axes),
         heat_scale=charts.heat_scale(tables["leaderboard"]),
@@ -125,23 +123,14 @@ def render(material: Material) -> str:
         error_curves=charts.error_curves(curves),
         loss_curves=charts.loss_curves(curves),
         intervals=charts.test_intervals(metrics),
-        confusion=charts.confusion(_counts(tables["confusion"]), material.dataset["classes"]),
+        confusion=charts.confusion(confusion, names),
         calibration=charts.calibration(tables["calibration"]),
-        samples=_samples(material),
-        mistakes=_digits(material, "mistakes"),
-        correct=_digits(material, "correct"),
+        samples=_pictures(material, "samples"),
+        mistakes=_pictures(material, "mistakes"),
+        correct=_pictures(material, "correct"),
         reach=reach,
         units=[png.weight_uri(unit, reach) for unit in pictures["units"]],
     )  # fmt: skip
-
-
-def heat_maps(material: Material) -> str:
-    """Write the sweep's heat maps alone, as a page for MLflow's artifact viewer."""
-    drawn = charts.heat_maps(material.tables["leaderboard"], material.metrics["winner"], charts.axes(material.sweep))
-    style = _environment().get_template("report.css").render(colours=svg.COLOURS)
-    body = "\n".join(map(str, drawn))
-    head = f'<!doctype html>\n<meta charset="utf-8">\n<title>Heat maps</title>\n<style>{style}</style>\n'
-    return f"{head}<main>{body}</main>\n"
 
 
 def weight_reach(weights: Array) -> float:
@@ -199,38 +188,23 @@ def _trials(sweep: pd.DataFrame, class_counts: Sequence[int]) -> list[dict[Any, 
     return rows
 
 
-def _counts(confusion: pd.DataFrame) -> Array:
-    return confusion.drop(columns="class").to_numpy()
-
-
-def _most_confused(confusion: pd.DataFrame) -> list[dict[str, Any]]:
+def _most_confused(counts: Array, names: Sequence[str]) -> list[dict[str, Any]]:
     """List the commonest mistakes, where a matrix is too large to show its numbers."""
-    counts, names = _counts(confusion), confusion["class"].tolist()
     if len(names) <= _NUMBERED:
         return []
-    np.fill_diagonal(counts := counts.copy(), 0)
-    places = np.argsort(-counts, axis=None, kind="stable")[:_COMMONEST]
-    pairs = zip(*np.unravel_index(places, counts.shape))
-    return [{"label": names[i], "read": names[j], "images": int(counts[i, j])} for i, j in pairs if counts[i, j]]
+    pairs = pd.DataFrame(counts - np.diag(counts.diagonal()), names, names).stack()
+    commonest = pairs[pairs > 0].nlargest(_COMMONEST)
+    return [{"label": label, "read": read, "images": images} for (label, read), images in commonest.items()]
 
 
-def _samples(material: Material) -> list[dict[str, Any]]:
-    pixels, labels = (material.pictures[f"samples_{name}"] for name in ("pixels", "labels"))
-    names = material.dataset["classes"]
-    return [{"uri": png.digit_uri(image), "label": names[label]} for image, label in zip(pixels, labels)]
-
-
-def _digits(material: Material, kind: str) -> list[dict[str, Any]]:
-    names, fields = material.dataset["classes"], ("pixels", "labels", "predicted", "confidence", "indices")
+def _pictures(material: Material, kind: str) -> list[dict[str, Any]]:
+    """Return what was put aside of each picture of a kind, its classes by name, and the picture itself."""
+    arrays = {key: values for key, values in material.pictures.items() if key.startswith(f"{kind}_")}
+    named = [key.removeprefix(f"{kind}_") for key in arrays]
+    pictures = [dict(zip(named, row)) for row in zip(*arrays.values())]
+    classes = dict.fromkeys(("labels", "predicted"), material.dataset["classes"])
     return [
-        {
-            "uri": png.digit_uri(pixels),
-            "label": names[label],
-            "predicted": names[predicted],
-            "confidence": float(confidence),
-            "index": int(index),
-        }
-        for pixels, label, predicted, confidence, index in zip(
-            *(material.pictures[f"{kind}_{name}"] for name in fields)
-        )
+        {key: classes[key][value] if key in classes else value for key, value in picture.items()}
+        | {"uri": png.digit_uri(picture["pixels"])}
+        for picture in pictures
     ]

@@ -21,13 +21,15 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "weight_decay": "with weight decay {:g}".format,
     "schedule": "at a rate that falls to 0 along a {}".format,
     "recipe": "with the {}'s slips".format,
+    "arithmetic": "in {} arithmetic".format,
     "train_on": "on {} images that are not for testing".format,
 }
 
 
 def unusual(trial: Trial) -> dict[str, Any]:
     """Return the values that are not the usual ones: plain descent over all training images, from He's weights."""
-    return {key: trial[key] for key in TRAINING_KEYS if key not in SWEEP_AXES and trial[key] != USUAL.get(key)}
+    values = {key: trial.get(key, USUAL.get(key)) for key in TRAINING_KEYS if key not in SWEEP_AXES}
+    return {key: value for key, value in values.items() if value != USUAL.get(key)}
 
 
 def setup(trial: Trial) -> str:

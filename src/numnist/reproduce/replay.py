@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from numnist import numerics
 from numnist.common.errors import DataError
 from numnist.config import reader
 from numnist.config.schema import TRAINING_KEYS, TrainingConfig
@@ -39,7 +38,7 @@ def replay(recorded: TrackedRun, artifacts: Path, data: Dataset, here: Mapping[s
     config = config_of(recorded)
     [result] = chain.from_iterable(scheduling.train([config], data, scheduling.open_store(scratch / "trials", data)))
     identity = {"name": data.name, "digest": data.digest}
-    results.write_run(scratch / "run", result, identity, numerics.fingerprint())
+    results.write_run(scratch / "run", result, identity)
     names = [name for name in _FILES if (artifacts / name).exists() or (scratch / "run" / name).exists()]
     compared = {name: verify.compare_paths(artifacts / name, scratch / "run" / name) for name in names}
     return Replay(compared, list(_causes(recorded, data, here)))
@@ -58,7 +57,8 @@ def _causes(recorded: TrackedRun, data: Dataset, here: Mapping[str, str]) -> Ite
     if recorded.data_digest != data.digest:
         yield f"other data: digest {recorded.data_digest or 'unknown'} then, {data.digest} ({data.name}) now"
     names = {CODE: "other training code", "git.commit": "other commit", "requirements.sha256": "other packages"}
-    names |= {name: f"other arithmetic, {name}" for name in here if name.startswith("numerics.")}
+    if recorded.params.get("arithmetic") != "exact":
+        names |= {name: f"another {name}" for name in here if name.startswith("machine.")}
     for name, words in names.items():
         then, now = recorded.tags.get(name, "unknown"), here.get(name, "unknown")
         if then != now:

@@ -16,7 +16,6 @@ from numnist.common.dvc_lock import Outs
 
 SAME, CLOSE, DIFFERENT = "same bytes", "within tolerance", "differs"
 TOLERANCE = 1e-2  # of a relative difference; docs/reproducibility.md says what was measured
-_ARITHMETIC = {"key", "numerics"}  # in result.json: they say which arithmetic it was, and differ where that does
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Yield what JSON holds, by the path of keys that leads there."""
     if isinstance(value, dict):
         for key, one in value.items():
-            if key not in _ARITHMETIC:
+            if key != "key":
                 yield from _flat(one, f"{name}.{key}".lstrip("."))
     elif isinstance(value, list):
         for i, one in enumerate(value):

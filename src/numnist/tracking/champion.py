@@ -8,7 +8,9 @@ In this checkout's own store the alias is always the workspace's. A store that p
 that of the results that were pushed: see `_commit_to_crown`. An experiment's workspace registers, and moves nothing.
 """
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +22,8 @@ from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
 from numnist.tracking import provenance, registry, runs
 from numnist.tracking.registry import DATA
-from numnist.tracking.runs import WINNER, Tracker
-from numnist.tracking.store import main_checkout
+from numnist.tracking.runs import WEIGHTS, WINNER, Tracker
+from numnist.tracking.store import main_checkout, own_database
 
 _COMMIT = "numnist.commit"  # tag of a version: the commit whose results made it champion
 _REPORT = "numnist.report"  # tag of a sweep: the digest of the page that is among its artifacts
@@ -72,6 +74,23 @@ def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champi
         is_crowned = True
     other = f"the champion that others see is version {crowned.version}" if crowned else "there is no champion"
     return Champion(version, run_id, _words(version, "the champion" if is_crowned else f"the winner here; {other}"))
+
+
+def agrees(root: Path) -> bool:
+    """Whether this checkout's own store has the workspace's winner as champion; asks without MLflow."""
+    winner, path = read_winner(root), own_database(root)
+    if winner is None or not path.exists() or os.environ.get("MLFLOW_TRACKING_URI"):
+        return False
+    query = (
+        "SELECT tag.key, tag.value FROM registered_model_aliases AS alias JOIN model_version_tags AS tag "
+        "ON tag.name = alias.name AND tag.version = alias.version WHERE alias.name = ? AND alias.alias = ?"
+    )
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            tags = dict(database.execute(query, (registry.MODEL, registry.CHAMPION)))
+    except sqlite3.Error:  # told when the store is opened
+        return False
+    return (tags.get(WEIGHTS), tags.get(DATA)) == (winner.weights, winner.data)
 
 
 def read_winner(root: Path, *, evaluated: bool = False) -> Winner | None:

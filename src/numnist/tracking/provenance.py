@@ -25,6 +25,11 @@ def describe(root: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
+def has_git(root: Path) -> bool:
+    """Whether a checkout is, or lies in, a git repository."""
+    return bool(_git(root, "rev-parse", "--git-dir"))
+
+
 def standard_tags(root: Path) -> dict[str, str]:
     """Return the tags that MLflow's pages show as who made a run, by what, from which commit."""
     from mlflow.utils.credentials import read_mlflow_creds

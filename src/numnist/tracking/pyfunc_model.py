@@ -1,6 +1,7 @@
 """The registered model: what MLflow loads and serves, from this file and weights.npz alone.
 
-In: pixels, numbers of shape (m, 784) from 0 (paper) to 255 (ink), row by row as MNIST's 28 x 28 pictures.
+In: pixels, numbers of any type from 0 (paper) to 255 (ink), as an array or a frame of shape (m, 784), row by row as
+MNIST's pictures, or (m, 28, 28).
 Out: one row an image: `digit`, the most probable one, `probabilities`, of 0 to 9, and `doubt`, empty if there is none.
 MLflow copies this file beside the weights, so it imports nothing of numnist: the forward pass stands here once more.
 """
@@ -28,9 +29,9 @@ class Digits(PythonModel):
         hidden = len(self.weights["W1"])
         shapes = dict(zip(_NAMES, ((hidden, 784), (hidden, 1), (10, hidden), (10, 1)), strict=True))
         for name, array in self.weights.items():
-            if array.shape != shapes[name] or array.dtype != np.float32 or not np.isfinite(array).all():
+            if array.shape != shapes[name] or array.dtype.kind != "f" or not np.isfinite(array).all():
                 found = f"{array.dtype} {array.shape}"
-                raise ValueError(f"weights.npz: {name} is {found}, expected finite float32 {shapes[name]}")
+                raise ValueError(f"weights.npz: {name} is {found}, expected finite numbers of shape {shapes[name]}")
 
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """Classify images; ValueError where the input is not pixels (module docstring)."""
@@ -43,10 +44,12 @@ class Digits(PythonModel):
 def check(pixels: Any) -> np.ndarray:
     """Return the pixels as float32 (m, 784), or raise a ValueError that says what is wrong."""
     pixels = np.asarray(pixels)
+    if pixels.shape[1:] == (28, 28):
+        pixels = pixels.reshape(-1, 784)
     if pixels.dtype.kind not in "uif":
         raise ValueError(f"pixels have the type {pixels.dtype}, expected numbers from 0 to 255")
     if pixels.ndim != 2 or pixels.shape[1] != 784:
-        raise ValueError(f"pixels have the shape {pixels.shape}, expected (m, 784): one image a row, 28 x 28 pixels")
+        raise ValueError(f"pixels have the shape {pixels.shape}, expected (m, 784) or (m, 28, 28)")
     if not np.isfinite(pixels).all():
         raise ValueError("pixels hold NaN or infinity, expected numbers from 0 to 255")
     if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 255):

@@ -4,6 +4,7 @@ A version is known by the digests of its weights and its data set, and by that o
 damaged or gone is no longer taken for what it was.
 """
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -43,8 +44,9 @@ def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str]) 
     client = store.client
     with tracking_errors(store.uri, "register a network"), tempfile.TemporaryDirectory() as directory:
         logged = client.create_logged_model(store.experiment, MODEL, run_id, dict(tags), model_type="classifier")
-        model = Path(directory, "model")
-        _save(model, weights, logged.model_id, run_id)
+        model, copy = Path(directory, "model"), Path(directory, "weights.npz")
+        shutil.copy(weights, copy)  # MLflow would decode a % in the path of a checkout
+        _save(model, copy, logged.model_id, run_id)
         client.log_model_artifacts(logged.model_id, str(model))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -120,11 +122,9 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
     from mlflow import pyfunc
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
-    from numpy import dtype
 
-    inputs = Schema([TensorSpec(dtype("float32"), (-1, 784))])
     columns = (DataType.long, "digit"), (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
     outputs = Schema([ColSpec(*column) for column in columns])
     with warnings.catch_warnings():
@@ -133,7 +133,7 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
             directory,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"weights": str(weights)},
-            signature=ModelSignature(inputs, outputs),
+            signature=ModelSignature(outputs=outputs),  # one of inputs would refuse each number type but one
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas")],
             mlflow_model=Model(artifact_path=MODEL, run_id=run_id, model_id=model_id),
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from filelock import FileLock
 
@@ -75,13 +75,11 @@ def connect(root: Path) -> Store:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    database, given = own_database(root), os.environ.get("MLFLOW_TRACKING_URI", "")
-    uri = _absolute(given) if given else f"sqlite:///{database}"
-    is_own = uri == f"sqlite:///{database}"
+    own, given = own_database(root), os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = _absolute(given) if given else _address(own)
+    is_own = database(uri) == own
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    artifacts = (
-        Path(uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else database).parent / "mlartifacts"
-    )
+    artifacts = (database(uri) or own).parent / "mlartifacts"
     with tracking_errors(uri, "open it"), _prepared(uri, is_own):
         from mlflow import MlflowClient
 
@@ -93,6 +91,12 @@ def connect(root: Path) -> Store:
 def own_database(root: Path) -> Path:
     """Return the path of the database that is a checkout's own."""
     return main_checkout(root) / "mlflow.db"
+
+
+def database(uri: str) -> Path | None:
+    """Return the path of the SQLite database that an address names, if it names one."""
+    scheme, _, path = uri.partition(":///")
+    return Path(unquote(path.partition("?")[0])) if scheme.partition("+")[0] == "sqlite" else None
 
 
 def main_checkout(root: Path) -> Path:
@@ -114,13 +118,13 @@ def tracking_errors(uri: str, action: str) -> Iterator[None]:
     """
     try:
         yield
-    except NumnistError:
+    except (NumnistError, MemoryError):
         raise
     except Exception as error:
         kind = "" if type(error).__module__.startswith("mlflow") else f"{type(error).__name__}: "
         reason = " ".join(str(error).split("\n[SQL")[0].split())[:500]
         message = (
-            f"the tracking store {uri} failed, to {action}: {kind}{reason}. {_remedy(uri, reason)}; "
+            f"the tracking store {uri} failed, to {action}: {kind}{reason}. {_remedy(uri, kind + reason)}; "
             "then run the same command again, which keeps what is finished"
         )
         raise TrackingError(_scrubbed(message, uri)) from error
@@ -145,8 +149,14 @@ def none_if_missing(ask: Callable[[], T]) -> T | None:
 
 def _absolute(uri: str) -> str:
     """Make the path of an SQLite address absolute: in a copy of `dvc exp run` a relative one would be lost with it."""
-    path = uri.removeprefix("sqlite:///")
-    return f"sqlite:///{main_checkout(Path.cwd()) / path}" if path != uri and "://" not in path else uri
+    path = database(uri)
+    return _address(main_checkout(Path.cwd()) / path) if path and not path.is_absolute() else uri
+
+
+def _address(path: Path) -> str:
+    """Return the address of an SQLite database; MLflow would make a directory of an encoded name, but for +pysqlite."""
+    plain = not set(str(path)) & set("%?#")
+    return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{quote(str(path))}"
 
 
 def _scrubbed(text: str, uri: str) -> str:
@@ -160,9 +170,9 @@ def _scrubbed(text: str, uri: str) -> str:
 
 def _remedy(uri: str, reason: str) -> str:
     """Say what helps: a database that is damaged is put aside, and what the workspace holds is logged anew."""
-    path = uri.removeprefix("sqlite:///")
-    broken = ("malformed", "not a database", "no such table", "no such column", "DatabaseError")
-    if path != uri and any(word in reason for word in broken):
+    path = database(uri)
+    broken = ("malformed", "not a database", "no such table", "no such column", "DatabaseError", "Unicode", "corrupt")
+    if path and any(word in reason for word in broken):
         return f"The database is damaged: put it aside (mv {path} {path}.damaged), or restore a copy of it"
     return "Mend it or set MLFLOW_TRACKING_URI to another"
 
@@ -170,78 +180,77 @@ def _remedy(uri: str, reason: str) -> str:
 @contextlib.contextmanager
 def _prepared(uri: str, is_own: bool) -> Iterator[None]:
     """Make an SQLite store ready to be opened; no other process creates or mends it meanwhile."""
-    if not uri.startswith("sqlite:///"):
+    if (path := database(uri)) is None:
         yield
         return
-    database = Path(uri.removeprefix("sqlite:///"))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock", timeout=_LOCK_SECONDS):
-        if not database.exists() or _set_aside_if_half_made(database):
-            _create(database)
-        _probe(database)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+        if not path.exists() or _set_aside_if_half_made(path):
+            _create(path)
+        _probe(path)
         if is_own:
-            _mend_locations(database)
+            _mend_locations(path)
         yield
 
 
-def _create(database: Path) -> None:
+def _create(path: Path) -> None:
     """Create a database under another name, and rename it when it is whole: MLflow's migrations take seconds.
 
     It gets a write-ahead log, for good: a commit then waits for the disk once, not three or four times, and whoever
     reads the pages meanwhile is in nobody's way.
     """
-    partial = database.with_name(f"{database.name}.partial")
+    partial = path.with_name(f"{path.name}.partial")
     _remove(partial)
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    made: Any = SqlAlchemyStore(f"sqlite:///{partial}", (database.parent / "mlartifacts").as_uri())  # type: ignore[no-untyped-call]
+    made: Any = SqlAlchemyStore(_address(partial), (path.parent / "mlartifacts").as_uri())  # type: ignore[no-untyped-call]
     made.engine.dispose()
-    SqlAlchemyStore._engine_map.pop(f"sqlite:///{partial}", None)
+    SqlAlchemyStore._engine_map.pop(_address(partial), None)
     with contextlib.closing(sqlite3.connect(partial)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    os.replace(partial, database)
+    os.replace(partial, path)
 
 
-def _set_aside_if_half_made(database: Path) -> bool:
+def _set_aside_if_half_made(path: Path) -> bool:
     """Rename a database in which MLflow's migrations were cut off; return whether there is none any more.
 
     Such a one holds no run: the first is logged after them.
     """
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as connection:
+    with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "runs" in tables and connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone():
             return False
         rows = connection.execute("SELECT * FROM alembic_version") if "alembic_version" in tables else ()
         if list(rows) == [(_get_latest_schema_revision(),)]:  # type: ignore[no-untyped-call]
             return False
-    aside = database.with_name(f"{database.name}.half-made")
+    aside = path.with_name(f"{path.name}.half-made")
     _remove(aside)
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            os.replace(f"{database}{suffix}", f"{aside}{suffix}")
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
     return True
 
 
-def _remove(database: Path) -> None:
+def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(f"{database}{suffix}").unlink(missing_ok=True)
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
-def _probe(database: Path) -> None:
+def _probe(path: Path) -> None:
     """Check that a database can be written: MLflow itself would try for minutes before it said so."""
-    if not os.access(database, os.W_OK):  # SQLite would find out at the first commit
+    if not os.access(path, os.W_OK):  # SQLite would find out at the first commit
         raise PermissionError("the file may not be written")
-    with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
 
 
-def _mend_locations(database: Path) -> None:
+def _mend_locations(path: Path) -> None:
     """Let every address of an artifact point into this checkout: it may have been moved, renamed or copied."""
-    here = (database.parent / "mlartifacts").as_uri()
-    with contextlib.closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as connection, connection:
+    here = (path.parent / "mlartifacts").as_uri()
+    with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection, connection:
         found = connection.execute("SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")
         roots = {location for (location,) in found if location.endswith("/mlartifacts")} - {here}
         for old, (table, column) in ((old, place) for old in roots for place in _LOCATIONS):

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from pathlib import Path
 from typing import Any
 
-from numnist import numerics
+from numnist.common import machine
 from numnist.common.errors import ExecutorError
 from numnist.config import schema
 from numnist.config.schema import Dask, Local, Processes, Slurm
@@ -23,14 +23,14 @@ from numnist.training.scheduling import WorkerPool
 
 @contextlib.contextmanager
 def opened(settings: schema.Executor, data: Dataset, directory: Path) -> Iterator[WorkerPool | None]:
-    """Reach the workers, and see that they compute as this process does; None where that is this process alone.
+    """Reach the workers, and see that they run the same code; None if that is this process alone.
 
     `directory` holds the data set for workers that see this machine's files. Dask's are sent it, once each.
     """
     if isinstance(settings, Local):
         yield None
     elif isinstance(settings, Processes):
-        workers = settings.workers or max(1, numerics.cores() // settings.threads)
+        workers = settings.workers or max(1, machine.cores() // settings.threads)
         with _processes(workers) as pool:
             yield WorkerPool(pool, workers, settings.threads, directory)
     elif isinstance(settings, Dask):
@@ -70,7 +70,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _dask(settings: Dask, data: Dataset) -> Iterator[WorkerPool]:
-    """Connect to a scheduler, ask every worker what it computes with, and send each the data set."""
+    """Connect to a scheduler, ask every worker which code it runs, and send each the data set."""
     distributed = _package("distributed", "dask")
     logging.getLogger("distributed").setLevel(logging.ERROR)  # what matters comes back as an exception
     try:
@@ -99,24 +99,24 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[WorkerPool]:
 
 
 def _check_workers(client: Any) -> None:
-    """Refuse by name what would compute otherwise than this process, or cannot read what is sent to it."""
+    """Refuse by name what runs other code than this process, or cannot read what is sent to it."""
     try:
-        client.run_on_scheduler(stacks.identity_here, numerics.pinned())
+        client.run_on_scheduler(stacks.identity_here)
     except Exception as error:
         raise ExecutorError(
             f"the Dask scheduler {client.scheduler.address} cannot run this checkout's code ({error!r}); start it with "
             "`python -m pipeline.dask scheduler`"
         ) from None
-    here = stacks.identity_here(numerics.pinned())
-    found = client.run(stacks.identity_here, numerics.pinned(), on_error="return")
+    here = stacks.identity_here()
+    found = client.run(stacks.identity_here, on_error="return")
     told = {
         worker: str(there) if isinstance(there, Exception) else stacks.differences(here, there)
         for worker, there in sorted(found.items())
     }
     if refused := [f"  {worker}: {why}" for worker, why in told.items() if why]:
         raise ExecutorError(
-            f"{len(refused)} of {len(found)} workers do not compute as this process does:\n" + "\n".join(refused) + "\n"
-            "Bring them to the same commit and packages, start each with `python -m pipeline.dask worker`, or end it"
+            f"{len(refused)} of {len(found)} workers do not run the code of this process:\n" + "\n".join(refused) + "\n"
+            "Bring them to the same commit, start each with `python -m pipeline.dask worker`, or end it"
         )
 
 
@@ -156,11 +156,11 @@ class _Jobs(ThreadPoolExecutor):
 
 
 def _slurm(settings: Slurm) -> _Jobs:
-    """Let submitit hand over jobs that import this code with this process's arithmetic."""
+    """Let submitit hand over jobs that import this code."""
     submitit = _package("submitit", "slurm")
     logging.getLogger("submitit").setLevel(logging.ERROR)
     source = str(Path(stacks.__file__).parent.parent.parent)
-    exports = numerics.pins() | {"PYTHONPATH": source}
+    exports = {"PYTHONPATH": source}
     try:
         executor = submitit.AutoExecutor(settings.folder, cluster=settings.cluster, slurm_max_num_timeout=0)
         executor.update_parameters(

@@ -5,43 +5,33 @@ network has the same bits alone and in a stack, and products with X can be share
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numnist import network
-from numnist.config.schema import TrainingConfig
-from numnist.data.dataset import Split
-from numnist.network import CLASSES, Array, Parameters
+from numnist.network import Array, Parameters
 from numnist.training import optimizer
 from numnist.training.threads import Threads
 
-ROWS = 256  # hidden units that one thread trains together
+if TYPE_CHECKING:
+    from numnist.training.loop import Images, Stack
+
+UNITS = 256  # hidden units that one thread trains together
+
+Pass = tuple[Parameters, Parameters | None, Array, Array]  # parameters, velocity, sums of losses and of hits, (n,)
 
 
-def iterate(
-    configs: Sequence[TrainingConfig],
-    p: Parameters,
-    v: Parameters | None,
-    iteration: int,
-    split: Split,
-    share: float,
-    pool: Threads,
-) -> tuple[Parameters, Parameters | None, Array, Array]:
-    """Take the pass that follows `iteration` others; return parameters, velocity, mean loss and accuracy, each (n,)."""
-    size = max(1, ROWS // p.W1.shape[1])
-    groups = [list(range(len(configs)))[first : first + size] for first in range(0, len(configs), size)]
-    order = epoch_order(len(split.labels), iteration)
-    done: list[tuple[Parameters, Parameters | None, Array, Array]] = []
-
-    def work(group: list[int]) -> tuple[Parameters, Parameters | None, Array, Array]:
-        velocity = optimizer.members(v, group) if v else None
-        members = optimizer.members(p, group)
-        return _pass([configs[i] for i in group], members, velocity, iteration, split, order, share)
-
-    pool.share_out(groups, work, done.append)
-    after, velocities, losses, hits = zip(*done)
-    m = len(split.labels)
-    return _joined(after), _joined(velocities) if v else None, np.concatenate(losses) / m, np.concatenate(hits) / m
+def descend(stack: "Stack", images: "Images", pool: Threads) -> Pass:
+    """Take the pass that follows the stack's iterations."""
+    size = max(1, UNITS // network.units(stack.configs[0]))
+    groups = [list(range(len(stack.configs)))[first : first + size] for first in range(0, len(stack.configs), size)]
+    order = epoch_order(len(images.split.labels), stack.iteration)
+    done: list[Pass] = []
+    pool.share_out(groups, lambda group: _pass(stack.selected(group), images, order), done.append)
+    parameters, velocities, losses, hits = zip(*done)
+    velocity = joined(velocities) if stack.velocity else None
+    return joined(parameters), velocity, np.concatenate(losses), np.concatenate(hits)
 
 
 def epoch_order(m: int, iteration: int) -> Array:
@@ -51,32 +41,28 @@ def epoch_order(m: int, iteration: int) -> Array:
     return order
 
 
-def _pass(
-    configs: Sequence[TrainingConfig],
-    p: Parameters,
-    v: Parameters | None,
-    iteration: int,
-    split: Split,
-    order: Array,
-    share: float,
-) -> tuple[Parameters, Parameters | None, Array, Array]:
-    """Descend over all batches; return parameters, velocity, summed loss and hits, each (n,)."""
-    batches = [order[first : first + configs[0].batch_size] for first in range(0, len(order), configs[0].batch_size)]
-    loss, hits = np.zeros(len(configs)), np.zeros(len(configs))
-    dtype = p.W1.dtype
+def joined(stacks: Sequence[Parameters]) -> Parameters:
+    """Put networks into one stack."""
+    return Parameters(*map(np.concatenate, zip(*stacks)))
+
+
+def _pass(stack: "Stack", images: "Images", order: Array) -> Pass:
+    """Descend over all batches."""
+    p, v, arithmetic, classes = stack.parameters, stack.velocity, images.arithmetic, images.classes
+    batch_size = stack.configs[0].batch_size
+    batches = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+    loss, hits = np.zeros(len(stack.configs)), np.zeros(len(stack.configs))
+    sizes = optimizer.step_sizes(stack.configs, stack.iteration, len(batches), p[0].dtype)
     with np.errstate(all="ignore"):  # a network that diverges is noticed by its loss
-        for images, rates in zip(batches, optimizer.rates(configs, iteration, len(batches), dtype)):
-            X, labels = (split.pixels[images].astype(dtype) / dtype.type(255)).T, split.labels[images].astype(np.intp)
-            activations = network.forward(p, X)
+        for batch, size in zip(batches, sizes):
+            X, labels = arithmetic.pixels(arithmetic.columns(images.split.pixels[batch])), images.split.labels[batch]
+            weights = Parameters(*map(arithmetic.weights, p))
+            activations = network.forward(weights, X)
             batch_losses, batch_hits = network.measure(activations, labels)
-            loss += batch_losses.sum(axis=-1, dtype=np.float64)
+            loss += arithmetic.sum_losses(batch_losses, len(order))
             hits += np.count_nonzero(batch_hits, axis=-1)
-            Y = np.eye(CLASSES, dtype=dtype)[:, labels]
-            gradient = network.backward(p, activations, X, Y, len(images))
-            p, v = optimizer.step(p, optimizer.of_recipe(gradient, configs, share), v, rates)
+            Y = network.one_hot(labels, classes, arithmetic.dtype)
+            gradient = network.backward(weights, activations, X, Y, len(batch))
+            d = Parameters(*map(arithmetic.value, gradient))
+            p, v = optimizer.step(p, optimizer.apply_notebook_bugs(d, stack.configs, images.share), v, size)
     return p, v, loss, hits
-
-
-def _joined(groups: Sequence[Parameters]) -> Parameters:
-    """Put groups of networks into one stack again."""
-    return Parameters(*(np.concatenate(each) for each in zip(*map(optimizer.arrays, groups))))

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numnist import network
 from numnist.common import files
 from numnist.common.errors import DataError
 from numnist.config.schema import TrainingConfig
-from numnist.network import CLASSES, PIXELS, Parameters
+from numnist.network import Parameters
 from numnist.training.loop import CURVES, TRAIN_CURVES, State
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Result:
         return {name: self.state.curves[:, CURVES.index(name)] for name in told}
 
 
-def write_run(directory: Path, result: Result, dataset: Mapping[str, str], fingerprint: Mapping[str, Any]) -> None:
+def write_run(directory: Path, result: Result, dataset: Mapping[str, str]) -> None:
     """Write weights.npz (none where diverged), curves.csv and result.json, the last one last."""
     files.remove_partial(directory)  # of a process that was killed here
     if not result.state.diverged:
@@ -60,7 +61,6 @@ def write_run(directory: Path, result: Result, dataset: Mapping[str, str], finge
         "status": result.status,
         "iteration": result.state.iteration,
         "dataset": dict(dataset),
-        "numerics": dict(fingerprint),
         "metrics": result.metrics,
     }
     files.write_json(directory / "result.json", content)
@@ -68,16 +68,16 @@ def write_run(directory: Path, result: Result, dataset: Mapping[str, str], finge
 
 def arrays_of(p: Parameters) -> dict[str, np.ndarray]:
     """Return one network's arrays as they are stored: without the stack's axis."""
-    return {"W1": p.W1[0], "b1": p.b1[0], "W2": p.W2[0], "b2": p.b2[0]}
+    return {name: array[0] for name, array in p._asdict().items()}
 
 
 def read_weights(path: Path) -> Parameters:
     """Read one network's weights, a stack of one; anything else is a DataError."""
-    expected = {"W1": (None, PIXELS), "b1": (None, 1), "W2": (CLASSES, None), "b2": (CLASSES, 1)}
-    arrays = files.load_arrays(path, {name: ("float32", shape) for name, shape in expected.items()})
-    if not len(arrays["W1"]) == len(arrays["b1"]) == arrays["W2"].shape[1]:
-        raise DataError(f"{path}: W1, b1 and W2 disagree about the number of hidden units")
-    return Parameters(*(arrays[name][np.newaxis] for name in expected))
+    p = Parameters(**files.load_arrays(path, dict.fromkeys(Parameters._fields, ("float", None))))
+    if not network.is_network(p):
+        found = ", ".join(f"{name} {array.shape}" for name, array in p._asdict().items())
+        raise DataError(f"{path}: the arrays' shapes are not those of one network: {found}")
+    return Parameters(*(array[np.newaxis] for array in p))
 
 
 def write_table(path: Path, runs: Path) -> None:

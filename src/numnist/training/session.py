@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from numnist import numerics
+from numnist.common import machine
 from numnist.common.errors import ConfigError, TrackingError
 from numnist.config import reader, schema
 from numnist.config.schema import TRAINING_KEYS, TrainingConfig
@@ -28,9 +28,10 @@ _COMPOSED = "the composed configuration"
 class Session:
     """What the trials that one process trains have in common; made when the first trial needs it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.data = dataset.load(root / "data" / "processed")
+    def __init__(self, root: Path, images: int = 0) -> None:
+        self.root, self.images = root, images
+        self.whole = dataset.load(root / "data" / "processed")
+        self.data = self.whole.thinned(images) if images else self.whole
         self.store = scheduling.open_store(root / ".checkpoints", self.data)
         self.tracker = runs.connect(root)
         self.tags, self.provenance, self.diff = provenance.standard_tags(root), described(root), provenance.diff(root)
@@ -67,7 +68,7 @@ class Session:
 
     def begin_search(self, description: Mapping[str, Any], name: str) -> None:
         """Open the run of a search, whose trials are not known yet, in the place of each batch's own."""
-        shared = [self.data.digest, checkpoints.code_digest(), numerics.fingerprint()]
+        shared = [self.data.digest, checkpoints.code_digest()]
         self._begin([json.dumps([description, *shared], sort_keys=True)], name)
 
     def log_best(self, accuracy: float, values: Mapping[str, str]) -> None:
@@ -92,7 +93,7 @@ class Session:
             trained = scheduling.train([config], self.data, self.store, engine=self.engine, watch=self)
             [result] = chain.from_iterable(trained)
             identity = {"name": self.data.name, "digest": self.data.digest}
-            results.write_run(directory, result, identity, numerics.fingerprint())
+            results.write_run(directory, result, identity)
         except Exception:  # closed at once: in a launcher's worker, nothing calls `end`
             self._open([config])
             if run := self.runs.pop(key, None):
@@ -167,27 +168,47 @@ class Session:
 
 
 def described(root: Path) -> dict[str, str]:
-    """Return what identifies how this process trains: commit, code and arithmetic."""
-    arithmetic = {f"numerics.{name}": str(value) for name, value in numerics.fingerprint().items()}
-    return {**provenance.describe(root), runs.CODE: checkpoints.code_digest(), **arithmetic}
+    """Return where the results of this process come from: commit, code and machine."""
+    facts = {f"machine.{name}": fact for name, fact in machine.facts().items()}
+    return {**provenance.describe(root), runs.CODE: checkpoints.code_digest(), **facts}
 
 
-@functools.cache
-def session() -> Session:
-    """Return this process's session."""
-    return Session(Path(os.environ["PROJECT_ROOT"]))
+_opened: list[Session] = []  # one, as soon as a trial asks for it
+
+
+def session(images: int = 0) -> Session:
+    """Return this process's session; whoever asks first says how many images of each split it uses (0: all)."""
+    if not _opened:
+        _opened.append(Session(Path(os.environ["PROJECT_ROOT"]), images))
+    return _opened[0]
 
 
 def end(status: str) -> None:
     """End this process's session, if it has one."""
-    if session.cache_info().currsize:
+    if _opened:
         session().end(status)
+
+
+def kept() -> str:
+    """Say what a training that was stopped leaves, and how to go on; nothing if none had begun."""
+    if not _opened or not session().wanted:
+        return ""
+    done = sum(map(session().store.has, session().wanted))
+    return (
+        f"stopped: {done} of {len(session().wanted)} trials are finished and kept. The same command trains the rest, "
+        f"those under way from their last checkpoint (one every {scheduling.CHECKPOINT_SECONDS} s)"
+    )
 
 
 def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
     """Check a composed configuration and return the trial that it describes."""
-    numerics.require(values["numerics"])
     config = reader.check(TrainingConfig, {name: values.get(name) for name in TRAINING_KEYS}, _COMPOSED)
-    if (got := session().data.name) != (wanted := values["data"]["name"]):
-        raise ConfigError(f"data.name is {wanted}, but data/processed holds {got}; run `dvc repro preprocess` first")
+    one = session(values["images"])
+    if one.images != values["images"]:
+        raise ConfigError(f"images is {one.images} and {values['images']}; all trials of a command use the same images")
+    if (got := one.whole.name) != (wanted := values["data"]["name"]):
+        raise ConfigError(
+            f"data.name is {wanted}, but data/processed holds {got}; first run "
+            f"`dvc exp run -S data.name={wanted} preprocess`"
+        )
     return config

@@ -1,22 +1,22 @@
-"""Training one stack as a pure function: tasks, data and numerics in; the state of every trial on the way out.
+"""Training one stack as a pure function: tasks and data in; the state of every trial on the way out.
 
 It keeps no store, logs no run and reads no configuration, so a process anywhere can do it: whoever asked compares
-`identity`, so that the bits are those of this machine.
+`identity`, so that the same code runs there as here.
 """
 
 import os
 import socket
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from numnist import numerics
+from numnist import network
 from numnist.common.errors import ExecutorError
 from numnist.config.schema import TrainingConfig
 from numnist.data import dataset
 from numnist.data.dataset import Dataset
 from numnist.training import loop
+from numnist.training.arithmetic import ARITHMETICS
 from numnist.training.checkpoints import code_digest
 from numnist.training.loop import Images, Stack, State, TrainingTask
 from numnist.training.threads import Threads
@@ -37,14 +37,24 @@ class Plan:
         return self.tasks[0].config.train_on
 
     @property
+    def arithmetic(self) -> str:
+        """How its networks compute."""
+        return self.tasks[0].config.arithmetic
+
+    @property
     def work(self) -> float:
-        """How much there is to do, in hidden units times iterations."""
-        return sum(task.config.hidden_size * (task.config.iterations - task.iteration + 1) for task in self.tasks)
+        """How much there is to do."""
+        return sum(map(work, self.tasks))
 
 
-def lay_out(data: Dataset, train_on: str) -> Images:
+def work(task: TrainingTask) -> int:
+    """How much there is to do, in hidden units times iterations."""
+    return network.units(task.config) * (task.config.iterations - task.iteration + 1)
+
+
+def lay_out(data: Dataset, train_on: str, arithmetic: str) -> Images:
     """Lay out the images that training sees."""
-    return loop.lay_out(data.trained_on(train_on), data.validation)
+    return loop.lay_out(data.trained_on(train_on), data.validation, ARITHMETICS[arithmetic], len(data.classes))
 
 
 def descend(plan: Plan, images: Images, pool: Threads) -> Iterator[tuple[Stack, list[Trained]]]:
@@ -52,8 +62,7 @@ def descend(plan: Plan, images: Images, pool: Threads) -> Iterator[tuple[Stack, 
     wanted: dict[TrainingConfig, list[TrainingConfig]] = {}
     for trial in plan.trials:
         wanted.setdefault(trial.checkpoint_config, []).append(trial)
-    rows = numerics.ROWS_PER_NETWORK[numerics.pinned()]
-    for stack in loop.train_stack(plan.tasks, images, pool, rows_per_network=rows):
+    for stack in loop.train_stack(plan.tasks, images, pool):
         done: list[Trained] = []
         for i, config in enumerate(stack.configs):
             trials = [
@@ -70,20 +79,18 @@ def descend(plan: Plan, images: Images, pool: Threads) -> Iterator[tuple[Stack, 
 def train(plan: Plan, data: Dataset | Path, identity: Mapping[str, str], threads: int) -> list[Trained]:
     """Train a stack to its end in this process, on a data set or the directory that holds it.
 
-    `identity` is what the process that asks computes with; where this one's is another, an ExecutorError says how.
+    `identity` is the code and data of the process that asks; if this one's is other code, an ExecutorError says so.
     """
-    if told := differences(identity, identity_here(identity["mode"])):
+    if told := differences(identity, identity_here()):
         raise ExecutorError(f"the worker {socket.gethostname()}, process {os.getpid()}, is refused: {told}")
-    images = _images(data, identity["data"], plan.train_on)
+    images = _images(data, identity["data"], plan.train_on, plan.arithmetic)
     with Threads(threads) as pool:
         return [one for _, done in descend(plan, images, pool) for one in done]
 
 
-def identity_here(mode: str) -> dict[str, str]:
-    """Return all that the bits of a training depend on in this process; NumericsError where it cannot have the mode."""
-    numerics.pin(mode)  # which looks at the CPU, and refuses where NumPy was imported otherwise
-    arithmetic = {name: str(value) for name, value in numerics.fingerprint().items()}
-    return {"code": code_digest(), "python": ".".join(map(str, sys.version_info[:2])), **arithmetic}
+def identity_here() -> dict[str, str]:
+    """Return all that the bits of a training depend on in this process: the code."""
+    return {"code": code_digest()}
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
@@ -93,12 +100,12 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     )
 
 
-_kept: dict[tuple[str, str], Images] = {}  # what this process trained on last, by digest and part
+_kept: dict[tuple[str, str, str], Images] = {}  # what this process trained on last
 
 
-def _images(data: Dataset | Path, digest: str, train_on: str) -> Images:
+def _images(data: Dataset | Path, digest: str, train_on: str, arithmetic: str) -> Images:
     """Return a data set laid out; this process keeps the last one."""
-    images = _kept.get((digest, train_on))
+    images = _kept.get((digest, train_on, arithmetic))
     if images is None:
         found = dataset.load(data) if isinstance(data, Path) else data
         if found.digest != digest:
@@ -106,7 +113,7 @@ def _images(data: Dataset | Path, digest: str, train_on: str) -> Images:
             raise ExecutorError(
                 f"{where}expected the data set of digest {digest}, got digest {found.digest}; start the sweep again"
             )
-        images = lay_out(found, train_on)
+        images = lay_out(found, train_on, arithmetic)
         _kept.clear()
-        _kept[digest, train_on] = images
+        _kept[digest, train_on, arithmetic] = images
     return images
