@@ -98,10 +98,10 @@ def _reproduce(clone: Path, cores: int | None = None) -> None:
     }
     for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):  # may name a cache that checkouts share
         environment[f"DVC_{name}_DIR"] = str(clone.parent / "dvc" / name)
-    given, ours = os.environ.get("MNIST_MIRROR"), ROOT / "data" / "raw"
-    if given and Path(given).is_dir():
+    given, ours = os.environ.get("MNIST_MIRROR"), ROOT / "data" / "raw" / cli.params().data.name
+    if given and Path(given).exists():
         environment["MNIST_MIRROR"] = str(Path(given).resolve())
-    elif not given and list(ours.glob("*.gz")):
+    elif not given and ours.is_dir():
         environment["MNIST_MIRROR"] = str(ours)
     chosen = sorted(os.sched_getaffinity(0))[:cores] if hasattr(os, "sched_getaffinity") else None
     pin = (lambda: os.sched_setaffinity(0, chosen)) if chosen else None

@@ -138,6 +138,16 @@ def test_what_fetch_did_not_make_is_refused_and_left(mirror: mirrors.Mirror, tmp
     assert contents(raw) == mirrors.CONTENTS
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", "{", '{"pinned": {}, "sha256": 3}'])
+def test_a_damaged_record_is_refused_and_can_be_deleted(tmp_path: Path, content: str) -> None:
+    raw = write(tmp_path / "raw", mirrors.CONTENTS)
+    (raw / "fetched.json").write_text(content)
+    with pytest.raises(DataError, match=r"fetched\.json is .*delete it"):
+        fetching.fetch(Source((), mirrors.PINS), "tiny", raw)
+    (raw / "fetched.json").unlink()
+    fetching.fetch(Source((), mirrors.PINS), "tiny", raw)
+
+
 def test_what_a_killed_download_left_is_removed(mirror: mirrors.Mirror, tmp_path: Path) -> None:
     write(tmp_path / ".partial-killed", {"train-images-idx3-ubyte.gz": b"half"})
     write(tmp_path, {".partial-file": b"half"})

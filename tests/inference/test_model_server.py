@@ -19,6 +19,7 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+import soak
 from mlflow.exceptions import MlflowException
 from stores import free_port, register
 
@@ -93,6 +94,13 @@ def test_a_blank_an_inverted_and_a_doubtful_image_are_answered_with_the_doubt(se
     assert doubts[3].startswith("unsure: 3 (50.0%) or 7 (50.0%)")
 
 
+def test_images_of_rows_and_columns_are_taken_too(server: Server) -> None:
+    image = np.zeros((28, 28), int)
+    image[0, 3] = 255
+    status, answer = server.ask(json.dumps({"inputs": [image.tolist()]}).encode())
+    assert status == 200 and json.loads(answer)["predictions"][0]["digit"] == 3
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the line is curl's")
 def test_the_line_that_readme_and_server_give_reads_the_picture_as_predict_sees_it(server: Server) -> None:
     [line] = re.findall(r"^ *(python -m pipeline\.predict --json .*)$", server.printed, re.MULTILINE)
@@ -113,7 +121,7 @@ WRONG = {
     "no image": (b'{"inputs": []}', 400, r"the shape \(0,\), expected \(m, 784\)"),
     "one pixel less": (json.dumps({"inputs": [BLANK[1:]]}).encode(), 400, r"the shape \(1, 783\), expected \(m, 784\)"),
     "rows of two lengths": (json.dumps({"inputs": [BLANK, BLANK[1:]]}).encode(), 400, "differ in length"),
-    "square": (json.dumps({"inputs": [[[0] * 28] * 28]}).encode(), 400, r"the shape \(1, 28, 28\)"),
+    "too small": (json.dumps({"inputs": [[[0] * 27] * 27]}).encode(), 400, r"the shape \(1, 27, 27\)"),
     "texts": (json.dumps({"inputs": [["255"] * 784]}).encode(), 400, "the type <U3, expected numbers"),
     "truths": (json.dumps({"inputs": [[True] * 784]}).encode(), 400, "the type bool, expected numbers"),
     "nothing": (json.dumps({"inputs": [[None] * 784]}).encode(), 400, "the type object, expected numbers"),
@@ -143,11 +151,7 @@ def test_another_form_than_json_is_refused(server: Server, kind: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
 def test_a_body_without_end_is_cut_off_in_little_memory(server: Server) -> None:
-    def memory() -> int:
-        status = Path(f"/proc/{server.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
-
-    before = memory()
+    before = memory(server, "VmHWM")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(b"POST /invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
         client.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
@@ -159,7 +163,29 @@ def test_a_body_without_end_is_cut_off_in_little_memory(server: Server) -> None:
         except OSError:
             pass  # the server has hung up
     assert sent < 50_000_000
-    assert memory() - before < 50_000  # kilobytes
+    assert memory(server, "VmHWM") - before < 50_000  # kilobytes
+
+
+def memory(server: Server, kind: str) -> int:
+    """Kilobytes of a server, VmRSS now or VmHWM at most."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(rf"{kind}:\s+(\d+)", status)[1])  # type: ignore[index]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
+@pytest.mark.parametrize(
+    "requests", [pytest.param(3_200, marks=pytest.mark.slow), pytest.param(64_000, marks=pytest.mark.soak)]
+)
+def test_a_server_that_is_asked_by_64_clients_answers_all_in_memory_that_stays_flat(
+    server: Server, requests: int
+) -> None:
+    soak.ask(server.port, 1_280, 64)  # what is allocated once
+    before = memory(server, "VmRSS")
+    figures = soak.ask(server.port, requests, 64)
+    after = memory(server, "VmRSS")
+    print(f"\n{requests:,} requests: {figures}, {before:,} to {after:,} kB")
+    assert figures.failed == 0
+    assert after - before < 15_000
 
 
 @pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "evil.example:{}", "10.0.0.1"])

@@ -1,5 +1,6 @@
 """docs/recipes.md, done as it stands in a copy of this checkout: its differences applied, its commands run."""
 
+import gzip
 import json
 import os
 import re
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import checkout
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+
+from numnist.common import files
+from numnist.data import dataset, idx
 
 pytestmark = pytest.mark.slow
 TEXT = (checkout.ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -54,6 +59,46 @@ def test_another_data_set_is_fetched_trained_on_and_named(tmp_path: Path) -> Non
     metrics = json.loads((tmp_path / "reports" / "metrics.json").read_text())
     assert metrics["dataset"]["name"] == "own" and metrics["test"]["n"] == 300  # every sixth of 1,797
     assert "own" in (tmp_path / "reports" / "index.html").read_text()
+
+
+def write_emnist(directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Write made-up letters as EMNIST has them, on their side and counted from 1; return the upright test images."""
+    rng = np.random.Generator(np.random.PCG64(3))
+    letters = (rng.random((26, 28, 28)) > 0.7) * np.uint8(200)
+    for name, count in (("train", 26 * 24), ("test", 26 * 6)):
+        labels = np.arange(count) % 26
+        upright = letters[labels] * (rng.random((count, 28, 28)) > 0.2)
+        for kind, array in (("images-idx3", upright.transpose(0, 2, 1).reshape(-1, 784)), ("labels-idx1", labels + 1)):
+            content = gzip.compress(idx.pack(array.astype(np.uint8)))
+            files.write_bytes(directory / "emnist" / f"emnist-letters-{name}-{kind}-ubyte.gz", content)
+    return upright.astype(np.uint8), labels
+
+
+def test_letters_of_26_classes_run_through_all_stages_upright_and_by_name(tmp_path: Path) -> None:
+    copy = small(tmp_path, "mnist")
+    upright, labels = write_emnist(copy)
+    follow(copy, "Letters: 26 classes")
+    refused = checkout.run(copy, "pipeline.fetch")
+    assert refused.returncode == 1
+    pins = refused.stderr[refused.stderr.index("sha256:\n") :]
+    params = (copy / "params.yaml").read_text(encoding="utf-8")
+    before, count = re.subn(r"sha256: \{\}  # python.*", lambda _: pins.strip(), params)
+    assert count == 1
+    (copy / "params.yaml").write_text(before, encoding="utf-8")
+    done = checkout.run(copy, "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    test = dataset.load_test(copy / "data" / "processed")
+    assert np.array_equal(test.pixels, upright.reshape(-1, 784)) and np.array_equal(test.labels, labels)
+    names = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert dataset.load(copy / "data" / "processed").classes == names
+    confusion = pd.read_csv(copy / "reports" / "tables" / "confusion.csv", index_col=0)
+    assert confusion.shape == (26, 26) and confusion.to_numpy().sum() == len(labels)
+    assert list(confusion.columns) == list(confusion.index) == list(names)
+    page = re.sub(r"(?s)<(style|script).*?</\1>", "", (copy / "reports" / "index.html").read_text(encoding="utf-8"))
+    assert "digit" not in re.sub(r"<[^>]*>", " ", page).lower()
+    [weights] = (copy / "runs").glob("*/weights.npz")
+    with np.load(weights) as arrays:
+        assert 26 in {array.shape[-2] for array in arrays.values()}
 
 
 def test_another_hyperparameter_changes_what_depends_on_it(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
-from mlflow.models import Model
 from stores import CONFIG, DIGEST, copy_store, register, trained
 
 from numnist.common import files
@@ -223,11 +223,14 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(roo
     )
     found = {path.name for path in directory.rglob("*") if path.is_file()}
     assert found == {"MLmodel", "pyfunc_model.py", "weights.npz", "conda.yaml", "python_env.yaml", "requirements.txt"}
-    assert Model.load(directory).signature.inputs.inputs[0].shape == (-1, 784)
     images = np.zeros((2, 784), "float32")
     images[0, 3] = images[1, 7] = 255  # hidden unit 3 is 1, so digit 3 scores 10 and all others 0
-    answer = mlflow.pyfunc.load_model(str(directory)).predict(images)
-    assert list(answer["digit"]) == [3, 7]
+    model = mlflow.pyfunc.load_model(str(directory))
+    for kind in ("uint8", "int64", "float64", "float32"):  # as people have them
+        typed = images.astype(kind)
+        for given in (typed, typed.reshape(-1, 28, 28), pd.DataFrame(typed)):
+            assert list(model.predict(given)["digit"]) == [3, 7]
+    answer = model.predict(images)
     expected = np.exp(10) / (np.exp(10) + 9)
     assert answer["probabilities"][0][3] == pytest.approx(expected) and len(answer["probabilities"][1]) == 10
 

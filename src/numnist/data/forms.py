@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from numnist.common.errors import DataError
+from numnist.common.files import read_json
 from numnist.data import idx, kaggle, png_folders
 
 RECORD = "fetched.json"  # marks a folder that fetch has made
@@ -42,6 +43,15 @@ def look(place: Path, classes: tuple[str, ...]) -> list[Found]:
     """Find all forms in a directory and up to two levels below it, or the one that a file has."""
     found = (one for path in _entries(place, classes) for one in _recognized(path, classes))
     return sorted(found, key=lambda one: _ORDER.index(one.form))
+
+
+def read_record(directory: Path) -> dict[str, dict[str, str]]:
+    """Return what fetch wrote about a folder: `pinned`, the pins, and `sha256`, the files that it made by them."""
+    path = directory / RECORD
+    told = read_json(path) if path.exists() else {"pinned": {}, "sha256": {}}
+    if not isinstance(told, dict) or not all(isinstance(told.get(key), dict) for key in ("pinned", "sha256")):
+        raise DataError(f"{path} is damaged; delete it and run `python -m pipeline.fetch`")
+    return told
 
 
 def read_idx(path: Path, name: str, classes: int) -> bytes:

@@ -42,7 +42,7 @@ class Refused(Exception):
 
 def app(model: "PyFuncModel", hosts: list[str]) -> ASGIApp:
     """Return MLflow's app for a model, guarded; `hosts` are the names under which it may be asked."""
-    return TrustedHostMiddleware(_Guard(scoring_server.init(model)), allowed_hosts=hosts, www_redirect=False)
+    return TrustedHostMiddleware(Guard(scoring_server.init(model)), allowed_hosts=hosts, www_redirect=False)
 
 
 def check(body: bytes) -> None:
@@ -96,7 +96,7 @@ class Connection(H11Protocol):
 SETTINGS = {"http": Connection, "limit_concurrency": CONNECTIONS, "lifespan": "off"}  # of uvicorn
 
 
-class _Guard:
+class Guard:
     """Judges the whole body of what is to be predicted, then hands it on."""
 
     def __init__(self, guarded: ASGIApp) -> None:
@@ -104,6 +104,7 @@ class _Guard:
         self.held = 0  # bytes of bodies that are not answered yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self.guarded(scope, receive, send)
             return

@@ -1,6 +1,7 @@
 """The registered model: what MLflow loads and serves, from this file and weights.npz alone.
 
-In: pixels, numbers of shape (m, 784) from 0 (paper) to 255 (ink), row by row as MNIST's 28 x 28 pictures.
+In: pixels, numbers of any type from 0 (paper) to 255 (ink), as an array or a frame of shape (m, 784), row by row as
+MNIST's pictures, or (m, 28, 28).
 Out: one row an image: `digit`, the most probable one, `probabilities`, of 0 to 9, and `doubt`, empty if there is none.
 MLflow copies this file beside the weights, so it imports nothing of numnist: the forward pass stands here once more.
 """
@@ -43,10 +44,12 @@ class Digits(PythonModel):
 def check(pixels: Any) -> np.ndarray:
     """Return the pixels as float32 (m, 784), or raise a ValueError that says what is wrong."""
     pixels = np.asarray(pixels)
+    if pixels.shape[1:] == (28, 28):
+        pixels = pixels.reshape(-1, 784)
     if pixels.dtype.kind not in "uif":
         raise ValueError(f"pixels have the type {pixels.dtype}, expected numbers from 0 to 255")
     if pixels.ndim != 2 or pixels.shape[1] != 784:
-        raise ValueError(f"pixels have the shape {pixels.shape}, expected (m, 784): one image a row, 28 x 28 pixels")
+        raise ValueError(f"pixels have the shape {pixels.shape}, expected (m, 784) or (m, 28, 28)")
     if not np.isfinite(pixels).all():
         raise ValueError("pixels hold NaN or infinity, expected numbers from 0 to 255")
     if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 255):

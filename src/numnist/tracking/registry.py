@@ -122,11 +122,9 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
     from mlflow import pyfunc
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
-    from numpy import dtype
 
-    inputs = Schema([TensorSpec(dtype("float32"), (-1, 784))])
     columns = (DataType.long, "digit"), (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
     outputs = Schema([ColSpec(*column) for column in columns])
     with warnings.catch_warnings():
@@ -135,7 +133,7 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
             directory,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"weights": str(weights)},
-            signature=ModelSignature(inputs, outputs),
+            signature=ModelSignature(outputs=outputs),  # one of inputs would refuse each number type but one
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas")],
             mlflow_model=Model(artifact_path=MODEL, run_id=run_id, model_id=model_id),
         )
