@@ -2,7 +2,8 @@
 
 In: pixels, numbers of any type from 0 (paper) to 255 (ink), as an array or a frame of shape (m, 784), row by row as
 MNIST's pictures, or (m, 28, 28).
-Out: one row an image: `digit`, the most probable one, `probabilities`, of 0 to 9, and `doubt`, empty if there is none.
+Out: one row an image: `digit`, the most probable one (or `class`, its name, if the classes are no digits), the
+`probabilities` of all classes, and `doubt`, empty if there is none.
 MLflow keeps a copy of this file beside the weights, and of what it imports of numnist: `registry.CODE`.
 """
 
@@ -21,7 +22,7 @@ SURE = 0.9  # an answer of lower probability is doubtful: docs/pictures.md has t
 FAINTEST_INK = 25  # an image whose pixels differ by less is blank
 
 
-class Digits(PythonModel):
+class Classifier(PythonModel):
     """The network, as MLflow calls it."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -37,8 +38,10 @@ class Digits(PythonModel):
         """Classify images; ValueError where the input is not pixels (module docstring)."""
         pixels = check(model_input)
         probabilities = network.probabilities(self.network, np.rint(pixels))  # whole numbers: their sums are exact
-        answers = {"digit": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()}
-        return pd.DataFrame(answers | {"doubt": doubts(pixels, probabilities)})
+        names, labels = (context.model_config or {}).get("classes", ()), probabilities.argmax(axis=1)
+        answers = {"class": [names[label] for label in labels]} if names else {"digit": labels}
+        answers |= {"probabilities": probabilities.tolist(), "doubt": doubts(pixels, probabilities, names)}
+        return pd.DataFrame(answers)
 
 
 def check(pixels: Any) -> np.ndarray:
@@ -77,4 +80,4 @@ def doubts(pixels: np.ndarray, probabilities: np.ndarray, names: Sequence[str] =
     return said
 
 
-set_model(Digits())
+set_model(Classifier())
