@@ -61,7 +61,7 @@ def test_every_file_that_a_stage_needs_is_made_by_another_or_tracked() -> None:
             assert any(dep == out or dep.startswith(f"{out}/") for out in made) or (ROOT / dep).exists(), dep
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["fetch", "preprocess", "train", "evaluate", "report"])
 def test_a_stage_says_what_it_does_where_to_read_on_and_what_its_outs_are(stage: str) -> None:
     described = STAGES[stage]
     assert described["desc"] and described["meta"]["takes"] and (ROOT / described["meta"]["code"]).is_file()
