@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
 from numnist.tracking.runs import WEIGHTS
-from numnist.tracking.store import Store, none_if_missing, tracking_errors
+from numnist.tracking.store import Store, at_once_with_others, none_if_missing, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -75,7 +75,7 @@ def crown(store: Store, version: str, tags: Mapping[str, str]) -> None:
     with tracking_errors(store.uri, "move the alias champion"):
         for name, value in tags.items():
             store.client.set_model_version_tag(MODEL, version, name, value)
-        store.client.set_registered_model_alias(MODEL, CHAMPION, version)
+        at_once_with_others(lambda: store.client.set_registered_model_alias(MODEL, CHAMPION, version))
 
 
 def weights_of(store: Store, version: Any, directory: Path) -> Path:

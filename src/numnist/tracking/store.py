@@ -147,6 +147,18 @@ def none_if_missing(ask: Callable[[], T]) -> T | None:
         raise
 
 
+def at_once_with_others(write: Callable[[], T]) -> T:
+    """Write what another process may be writing, too: MLflow looks first, and then fails on what it did not find."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return write()
+    except MlflowException as error:
+        if "Unique" not in str(error) and "UNIQUE" not in str(error):
+            raise
+        return write()
+
+
 def _absolute(uri: str) -> str:
     """Make the path of an SQLite address absolute: in a copy of `dvc exp run` a relative one would be lost with it."""
     path = database(uri)
@@ -264,10 +276,10 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     """Return the id of the experiment, created if there is none."""
     found = client.get_experiment_by_name(name)
     if found is None:  # if another machine is first, there is one afterwards, too
-        none_if_missing(lambda: client.create_experiment(name, artifacts, {NOTE: _EXPERIMENT_NOTE}))
+        none_if_missing(lambda: client.create_experiment(name, artifacts, dict([_KIND, (NOTE, _EXPERIMENT_NOTE)])))
         found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":
         raise OSError(f"its experiment {name} is deleted (`mlflow experiments restore` brings it back)")
     if found.tags.get(_KIND[0]) != _KIND[1]:
-        client.set_experiment_tag(found.experiment_id, *_KIND)
+        at_once_with_others(lambda: client.set_experiment_tag(found.experiment_id, *_KIND))
     return str(found.experiment_id)
