@@ -64,7 +64,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as ending:
         if isinstance(ending, KeyboardInterrupt) or ending.code in cli.ENDED:
             status = "KILLED"
-            print(session.kept(), file=sys.stderr, flush=True)
+            sys.stderr.write(session.kept())
         raise
     finally:
         session.end(status)

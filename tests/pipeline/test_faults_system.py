@@ -112,6 +112,11 @@ def test_a_training_ends_with_the_exit_code_of_its_signal(ended: Ended) -> None:
     assert not any("Traceback" in text for text in ended.errors.values())
 
 
+def test_a_training_that_is_told_to_end_says_what_is_kept_and_how_to_go_on(ended: Ended) -> None:
+    for number in ("SIGINT", "SIGTERM"):
+        assert "trials are finished and kept. The same command trains the rest" in ended.errors[number]
+
+
 def test_one_trains_in_a_store_and_the_others_wait_and_name_it(ended: Ended) -> None:
     first, store = ended.pids["SIGKILL"], ended.directory / ".checkpoints"
     assert ended.told == [f"waiting for process {first}, which is training in {store}\n"] * 2

@@ -213,6 +213,31 @@ def test_a_value_out_of_range_creates_no_run_and_no_directory(copy: Path) -> Non
     assert after == before
 
 
+def test_a_sweep_all_of_whose_trials_diverge_fails_in_words(copy: Path) -> None:
+    done = checkout.run(copy, "pipeline.train", "-m", "learning_rate=1e6,1e7", "iterations=3")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: all 2 trials diverged; try smaller learning rates")
+    assert "  2 diverged\n" in done.stdout
+
+
+def test_a_trial_run_takes_a_few_images_and_its_log_says_how_it_went(copy: Path) -> None:
+    done = checkout.run(copy, "pipeline.train", "+debug=fast")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("h0010-lr0.1-it00002-s0: accuracy ")
+    [log] = (copy / "launches").glob("*/train.log")
+    assert done.stdout.splitlines()[0] in log.read_text(encoding="utf-8")
+    result = json.loads((log.parent / "h0010-lr0.1-it00002-s0" / "result.json").read_text(encoding="utf-8"))
+    assert result["dataset"]["name"] == "mnist-5k, 300 images"
+
+
+@pytest.mark.parametrize("flags", [("--help",), ("--cfg", "job"), ("--info",), ("-sc", "install=bash")])
+def test_what_only_prints_makes_nothing(copy: Path, flags: tuple[str, ...]) -> None:
+    before = sorted(path.name for path in (*copy.iterdir(), *(copy / "launches").rglob("*")))
+    done = checkout.run(copy, "pipeline.train", *flags)
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    assert sorted(path.name for path in (*copy.iterdir(), *(copy / "launches").rglob("*"))) == before
+
+
 def test_an_experiment_runs_train_onwards_only(copy: Path) -> None:
     done = checkout.run(copy, "dvc", "exp", "run", "-S", "sweep.hidden_size=[5]")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -196,7 +196,7 @@ def kept() -> str:
     done = sum(map(session().store.has, session().wanted))
     return (
         f"stopped: {done} of {len(session().wanted)} trials are finished and kept. The same command trains the rest, "
-        f"those under way from their last checkpoint (one every {scheduling.CHECKPOINT_SECONDS} s)"
+        f"those under way from their last checkpoint (one every {scheduling.CHECKPOINT_SECONDS} s)\n"
     )
 
 
