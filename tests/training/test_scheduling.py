@@ -7,9 +7,12 @@ import digits
 import numpy as np
 import pytest
 
+from numnist import network
+from numnist.common import files
 from numnist.config.schema import TrainingConfig
 from numnist.training import checkpoints, loop, scheduling
 from numnist.training.checkpoints import CheckpointStore
+from numnist.training.loop import State, TrainingTask
 from numnist.training.results import Result
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.3, iterations=4, seed=0, initialization="he")
@@ -93,6 +96,66 @@ def test_a_damaged_trial_is_trained_again(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     train([CONFIG], store(tmp_path))
     assert path.read_bytes() == whole
+
+
+def swap(one: Path, other: Path) -> None:
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def edit(path: Path, change: str) -> None:
+    """Change one number of a state, and write the file as the store does."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays[change].flat[0] += 1
+    files.save_arrays(path, arrays)
+
+
+@pytest.mark.parametrize("fault", ["copied", "swapped", "curves", *network.Parameters._fields, "another key's"])
+def test_a_state_that_is_not_what_was_written_there_is_trained_anew(tmp_path: Path, fault: str) -> None:
+    trials = [CONFIG, replace(CONFIG, iterations=2), replace(CONFIG, seed=1)]
+    train(trials, store(tmp_path))
+    whole = files_of(tmp_path)
+    four, two, other = (store(tmp_path)._path(trial, str(trial.iterations)) for trial in trials)
+    if fault == "copied":
+        two.write_bytes(four.read_bytes())
+    elif fault == "swapped":
+        swap(two, four)
+    elif fault == "another key's":
+        swap(four, other)
+    else:
+        edit(four, fault)
+    assert files_of(tmp_path) != whole
+    results = train(trials, store(tmp_path))
+    assert [results[trial].state.iteration for trial in trials] == [4, 2, 4]
+    assert files_of(tmp_path) == whole
+
+
+def test_trials_that_differ_in_length_alone_are_one_training_unless_the_rate_knows_the_end() -> None:
+    lengths = [replace(CONFIG, iterations=n) for n in (1, 4)]
+    assert list(scheduling.group_by_checkpoint_key([*lengths, replace(CONFIG, seed=1)]).values()) == [
+        lengths,
+        [replace(CONFIG, seed=1)],
+    ]
+    assert len(scheduling.group_by_checkpoint_key([replace(one, schedule="cosine") for one in lengths])) == 2
+
+
+def test_tasks_of_one_hidden_size_batch_size_and_start_are_one_stack() -> None:
+    alike = [TrainingTask(replace(CONFIG, seed=seed, learning_rate=rate)) for seed, rate in ((0, 0.1), (1, 0.5))]
+    others = [TrainingTask(replace(CONFIG, hidden_size=11)), TrainingTask(replace(CONFIG, batch_size=32))]
+    started = TrainingTask(CONFIG, State(None, np.zeros((3, 4))))  # type: ignore[arg-type]
+    groups = scheduling.group_by_stack_key([others[0], alike[0], started, others[1], alike[1]])
+    assert groups == [alike, [started], [others[1]], [others[0]]]
+
+
+@pytest.mark.parametrize(
+    ("items", "parts", "sizes"), [(7, 3, [3, 2, 2]), (6, 3, [2, 2, 2]), (2, 5, [1, 1]), (3, 1, [3])]
+)
+def test_parts_differ_by_one_item_at_most(items: int, parts: int, sizes: list[int]) -> None:
+    cut = scheduling.split_evenly(range(items), parts)
+    assert [len(part) for part in cut] == sizes
+    assert sorted(item for part in cut for item in part) == list(range(items))
 
 
 def test_other_data_code_or_configuration_make_other_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

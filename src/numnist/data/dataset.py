@@ -3,14 +3,14 @@
 The test set lies apart, beside the directory of the other two, and `load` never opens it.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from numnist.common import hashing
 from numnist.common.errors import DataError
 from numnist.common.files import load_arrays, read_json, remove_partial, save_arrays, sha256, write_json
 from numnist.config.schema import DIGITS, DataConfig
@@ -49,7 +49,7 @@ class Dataset:
 
     def thinned(self, images: int) -> "Dataset":
         """Return a data set of so many images of each split, taken at even distances, with a digest of its own."""
-        name, digest = f"{self.name}, {images} images", _digest_of([self.digest, str(images)])
+        name, digest = f"{self.name}, {images} images", hashing.of_texts([self.digest, str(images)])
         train, validation = (
             Split(*(array[:: max(1, len(array) // images)][:images] for array in (one.pixels, one.labels)))
             for one in (self.train, self.validation)
@@ -97,7 +97,7 @@ def preprocess(
     for name, arrays in parts.items():
         save_arrays(_file(processed_directory, name), arrays)
     described = {name: _describe(arrays, len(classes)) for name, arrays in parts.items()}
-    digest = _digest_of(part["sha256"] for part in described.values())
+    digest = hashing.of_texts(part["sha256"] for part in described.values())
     about = {"name": data.name, "digest": digest, "classes": classes}
     write_json(processed_directory / "dataset.json", about | described)
 
@@ -164,20 +164,7 @@ def _remedy(directory: Path) -> str:
 
 def _describe(arrays: Mapping[str, np.ndarray], classes: int) -> dict[str, Any]:
     counts = np.bincount(arrays["labels"], minlength=classes)
-    return {"images": len(arrays["labels"]), "sha256": _hash(arrays), "class_counts": counts.tolist()}
-
-
-def _hash(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of arrays, their names, types and shapes: it does not depend on the .npz around them."""
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _digest_of(hashes: Iterable[str]) -> str:
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return {"images": len(arrays["labels"]), "sha256": hashing.of_arrays(arrays), "class_counts": counts.tolist()}
 
 
 def _read_description(path: Path) -> tuple[str, str, tuple[str, ...], dict[str, str]]:
@@ -189,7 +176,7 @@ def _read_description(path: Path) -> tuple[str, str, tuple[str, ...], dict[str, 
         name, digest, classes = content["name"], content["digest"], tuple(content["classes"])
         hashes = {part: content[part]["sha256"] for part in _SPLITS}
         named = all(isinstance(text, str) for text in (name, *classes))
-        if not named or digest != _digest_of(hashes.values()):
+        if not named or digest != hashing.of_texts(hashes.values()):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise DataError(
@@ -201,7 +188,7 @@ def _read_description(path: Path) -> tuple[str, str, tuple[str, ...], dict[str, 
 
 def _load_split(path: Path, expected: Mapping[str, tuple[str, tuple[int | None, ...]]], sha256: str) -> Split:
     arrays = load_arrays(path, expected)
-    got = _hash(arrays)
+    got = hashing.of_arrays(arrays)
     if got != sha256:
         raise DataError(
             f"{path}: SHA-256 of its arrays: expected {sha256} (dataset.json), got {got}; "

