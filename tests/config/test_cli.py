@@ -63,7 +63,7 @@ cli.run(command)
     assert ended.returncode == 1 and b"BrokenPipeError" in ended.stderr
 
 
-@pytest.mark.parametrize("letter", ["?", "%20", "\n", "\udc80"])
+@pytest.mark.parametrize("letter", ["?", "%20", "{", "\n", "\udc80"])
 def test_a_path_that_mlflow_or_dvc_cannot_take_is_refused_at_once(
     letter: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -364,3 +364,16 @@ def test_an_object_that_rots_in_dvcs_cache_is_refused_and_comes_back_by_the_reme
     done = checkout.run(copy, "pipeline.run")
     assert done.returncode == 0 and "Everything is up to date." in done.stdout, done.stderr
     assert (copy / "dvc.lock").read_text().splitlines() == lock.splitlines()
+
+
+@pytest.mark.slow
+def test_a_zip_of_the_repository_runs_without_git_and_with_it_later(tmp_path: Path) -> None:
+    directory = checkout.make(tmp_path / "zip", {name: values[:1] for name, values in checkout.SWEEP.items()})
+    shutil.rmtree(directory / ".git")
+    done = checkout.run(directory, "pipeline.run")
+    assert done.returncode == 0 and "This is no git repository" in done.stdout, done.stdout + done.stderr
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "All"]):
+        subprocess.run(["git", *command], cwd=directory, check=True)
+    done = checkout.run(directory, "pipeline.run")
+    assert done.returncode == 0 and "Everything is up to date." in done.stdout and "no git" not in done.stdout
+    assert "no_scm" not in (directory / ".dvc" / "config.local").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from numnist.config.schema import Params
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
 ENDED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes of a command that was told to end
 _NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-_UNUSABLE = "?%"
+_UNUSABLE = "?%{}"
 _NO_MEMORY = ("Cannot allocate memory", "can't start new thread", "failed to map segment")  # of any kind of error
 
 
