@@ -24,6 +24,7 @@ from numnist.common.errors import DataError, NumnistError, TrackingError
 from numnist.tracking import entities, owners, pyfunc_model
 from numnist.tracking import runs as tracked
 from numnist.tracking import store as store_module
+from numnist.tracking.pages import sweep_link
 from numnist.tracking.runs import Tracker
 from numnist.training.loop import CURVES
 from pipeline import ROOT, ui
@@ -266,7 +267,7 @@ def test_the_link_shows_the_newest_sweeps_trials(tracker: Tracker) -> None:
     tracker.begin_sweep("old", "a sweep", {})
     newest = tracker.begin_sweep("new", "a sweep", {})
     begin(tracker, "trial", newest, {})
-    link = pages.sweep_link(tracker.store.experiment, tracker.sweep())
+    link = sweep_link(tracker.store.experiment, tracker.sweep())
     assert link.startswith(f"#/experiments/{tracker.store.experiment}/runs?") and newest in link and " " not in link
 
 
@@ -274,7 +275,7 @@ def test_the_models_file_needs_nothing_of_ours() -> None:
     tree = ast.parse((ROOT / "src" / "numnist" / "tracking" / "pyfunc_model.py").read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert modules == {"typing", "numpy", "pandas", "mlflow.models", "mlflow.pyfunc.model"}
+    assert modules == {"collections.abc", "typing", "numpy", "pandas", "mlflow.models", "mlflow.pyfunc.model"}
 
 
 @pytest.mark.parametrize(
