@@ -81,7 +81,7 @@ def in_processes(work: Callable[[Path], None], root: Path, count: int = 1) -> li
     return [process.exitcode for process in processes]
 
 
-def register(tracker: Tracker, directory: Path, bias: float = 0.0, **tags: str) -> Any:
+def register(tracker: Tracker, directory: Path, bias: float = 0.0, classes: tuple[str, ...] = (), **tags: str) -> Any:
     """Log a trial that ends with such weights, and register them; return the version."""
     run_id = tracker.log_directory(trained(directory, bias=bias), None, {})
-    return registry.register(tracker.store, directory / "weights.npz", run_id, tags)
+    return registry.register(tracker.store, directory / "weights.npz", run_id, tags, classes)

@@ -83,6 +83,39 @@ def test_a_picture_of_20000_by_20000_is_refused_by_its_header_in_little_memory(t
     assert int(kilobytes) < 20_000  # the picture itself would have 400 MB
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
+@pytest.mark.parametrize(
+    ("mode", "name", "megabytes"),
+    [
+        ("RGB", "photo.jpg", 100),
+        pytest.param("L", "scan.png", 150, marks=pytest.mark.slow),
+        pytest.param("RGBA", "drawing.png", 350, marks=pytest.mark.slow),
+    ],
+)
+def test_50_megapixels_are_read_in_bounded_memory(mode, name, megabytes, tmp_path):
+    picture = Image.new(mode, (8_000, 6_250), "white")
+    ImageDraw.Draw(picture).line((2_000, 1_000, 5_000, 1_000, 3_000, 5_000), fill="black", width=500)
+    picture.save(tmp_path / name, compress_level=1)
+    run = [sys.executable, "-c", MEASURED, str(tmp_path / name)]
+    environment = {"PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(run, capture_output=True, text=True, env=environment, timeout=120, check=True)
+    [kilobytes] = done.stdout.splitlines()  # and no refusal
+    assert int(kilobytes) < 1_000 * megabytes
+
+
+@pytest.mark.parametrize("form", ["WEBP", "BMP", "TIFF", "GIF"])
+def test_other_formats_give_what_png_gives(form, tmp_path):
+    with Image.open(io.BytesIO(digit("L", "PNG"))) as picture:
+        picture.save(tmp_path / "other", form, **({"lossless": True} if form == "WEBP" else {}))
+    np.testing.assert_array_equal(digit_images.read(tmp_path / "other"), read(digit("L", "PNG"), tmp_path))
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_heic_is_told_how_to_be_converted(brand, tmp_path):
+    with pytest.raises(DataError, match=r"digit\.png is HEIC or AVIF.*convert it: `sips .*heif-convert .*digit\.png"):
+        read(struct.pack(">I", 24) + b"ftyp" + brand + bytes(500), tmp_path)
+
+
 def test_text_that_unpacks_to_gigabytes_is_refused(tmp_path):
     bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000)))
     content = digit("L", "PNG")
@@ -90,7 +123,7 @@ def test_text_that_unpacks_to_gigabytes_is_refused(tmp_path):
         read(content[:33] + bomb + content[33:], tmp_path)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_a_truncated_picture_is_refused(form, share, tmp_path):
     content = digit("RGB", form)
@@ -98,7 +131,19 @@ def test_a_truncated_picture_is_refused(form, share, tmp_path):
         read(content[: int(share * len(content))], tmp_path)
 
 
-@pytest.mark.parametrize(("mode", "form"), [("L", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("RGB", "JPEG")])
+@pytest.mark.parametrize(
+    ("mode", "form"),
+    [
+        ("L", "PNG"),
+        ("P", "PNG"),
+        ("RGBA", "PNG"),
+        ("RGB", "JPEG"),
+        ("RGB", "WEBP"),
+        ("L", "TIFF"),
+        ("P", "GIF"),
+        ("RGB", "BMP"),
+    ],
+)
 def test_a_picture_with_any_bytes_changed_is_read_or_refused(mode, form, tmp_path):
     rng, content = random.Random(0), digit(mode, form)
     for _ in range(100):

@@ -235,6 +235,18 @@ def test_the_champion_is_code_and_arrays_without_pickle_and_knows_its_digits(roo
     assert answer["probabilities"][0][3] == pytest.approx(expected) and len(answer["probabilities"][1]) == 10
 
 
+def test_a_champion_of_other_classes_answers_with_their_names(root: Path, tmp_path: Path) -> None:
+    tracker = runs.connect(root)
+    version = register(tracker, tmp_path / "trial", classes=tuple("abcdefghij"))
+    images = np.zeros((2, 784), "uint8")
+    images[0, 3] = images[1, 7] = 255
+    uri = tracker.store.client.get_model_version_download_uri("numnist", version.version)
+    model = mlflow.pyfunc.load_model(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path / "model")))
+    answer = model.predict(images)
+    assert list(answer["class"]) == ["d", "h"] and "digit" not in answer
+    assert model.metadata.signature.outputs.input_names() == ["class", "probabilities", "doubt"]
+
+
 def test_whether_the_store_agrees_is_known_without_mlflow(root: Path) -> None:
     assert not champion.agrees(root)
     lock_results(root, 8)

@@ -25,11 +25,15 @@ Unit = Array | float  # powers of two: one for each row, (n, r, 1), or one for a
 
 
 def round_to(x: Array, unit: Unit, out: Array | None = None) -> Array:
-    """Round to multiples of a unit: beside 1.5 * 2**52 units, float64 has no bits left for less than one."""
-    offset = 1.5 * 2.0**52 * unit
-    rounded: Array = np.add(x, offset, out=out)
-    rounded -= offset
+    """Round to multiples of a unit."""
+    rounded: Array = np.add(x, _away(unit), out=out)
+    rounded -= _away(unit)
     return rounded
+
+
+def _away(unit: Unit) -> Unit:
+    """Return what rounds to a unit if it is added and subtracted: so far from 0, float64 has no bits for less."""
+    return 1.5 * 2.0**52 * unit
 
 
 class Weights:
@@ -71,18 +75,22 @@ class Weights:
 class Real:
     """Float64 numbers (n, r, m), none larger than a bound, (n, r, 1).
 
-    `+ Weights`, `/ m`, `* mask` and np.maximum work in its place and use it up: a product is written but once.
+    `+ Weights`, `/ m`, `* mask` and np.maximum work in its place and use it up: a product is written but once. What is
+    added, (n, r, 1), waits for the first of the others.
     """
 
-    def __init__(self, array: Array, bound: Unit = np.nan, images: int = 1) -> None:
+    def __init__(self, array: Array, bound: Unit = np.nan, images: int = 1, added: Array | None = None) -> None:
         self._array: Array | None = array
-        self._bound, self._images = bound, images
+        self._bound, self._images, self._added = bound, images, added
 
     @property
     def array(self) -> Array:
         """The numbers."""
         if self._array is None:
             raise TypeError("these exact numbers are used up: +, /, * and np.maximum work in their place")
+        if self._added is not None:
+            self._array += self._added
+            self._added = None
         return self._array
 
     @property
@@ -98,9 +106,9 @@ class Real:
     def __add__(self, other: "Weights | Real") -> "Real":
         if isinstance(other, Real):
             return Real(self.array + other.array)
-        array = self._use_up()
-        array += other.array
-        return Real(array, self._bound + np.abs(other.array))
+        bound = self._bound + np.abs(other.array)
+        array, self._array = self.array, None
+        return Real(array, bound, self._images, other.array)
 
     def __sub__(self, other: "Real | Array") -> "Real":
         """Subtract. Zeros and ones are subtracted from probabilities: the bound stays."""
@@ -108,10 +116,10 @@ class Real:
 
     def __truediv__(self, images: int) -> "Rounded":
         """Divide by the number of images that later sums go over; what follows is rounded for these sums."""
-        return self._round(ERROR_BITS, images)
+        return self._rounded(ERROR_BITS, images)
 
     def __mul__(self, mask: Array) -> "Rounded":
-        rounded = self._round(ERROR_BITS, self._images)
+        rounded = self._rounded(ERROR_BITS, self._images)
         rounded.array *= mask
         return rounded
 
@@ -137,21 +145,22 @@ class Real:
         if method != "__call__" or options:
             return NotImplemented
         if function is np.maximum:
-            rounded = self._round(ACTIVATION_BITS, 1)
+            rounded = self._rounded(ACTIVATION_BITS, 1)
             np.maximum(rounded.array, inputs[1], out=rounded.array)
             return rounded
         if function is np.exp:
             return Rounded(elementary.exp(self.array), 2.0**-elementary.EXP_BITS, elementary.EXP_BITS)
         return Real(elementary.log(self.array)) if function is np.log else NotImplemented
 
-    def _round(self, bits: int, images: int) -> "Rounded":
+    def _rounded(self, bits: int, images: int) -> "Rounded":
+        """Round to so many bits below the bound, in place; what waits to be added costs no pass of its own."""
         unit = budget.power_above(self._bound) * 2.0**-bits
-        array = self._use_up()
-        return Rounded(round_to(array, unit, out=array), unit, bits, images=images)
-
-    def _use_up(self) -> Array:
+        away, added = _away(unit), self._added
+        self._added = None
         array, self._array = self.array, None
-        return array
+        array += away if added is None else away + added
+        array -= away
+        return Rounded(array, unit, bits, images=images)
 
 
 class Rounded:
@@ -194,16 +203,21 @@ class Rounded:
     def _in_pieces(self, other: "Rounded") -> tuple[Array, Array]:
         """Return the products of pieces of these numbers with the other's as whole numbers, and their units."""
         (n, r, m), count, most = self.array.shape, -(-self.bits // PIECE_BITS), 2.0**self.bits * self.unit
+        units = [most * 2.0 ** -(PIECE_BITS * (number + 1)) for number in range(count)]
+        whole = np.stack([np.broadcast_to(unit, (n, r, 1)) for unit in units], axis=1)
+        whole = whole * np.reshape(other.unit, (-1, 1, 1, np.size(other.unit) // n or 1))
         total: Any = 0
         chunk = 1 << (FLOAT_BITS - PIECE_BITS - other.bits)
-        shares = 2.0 ** (-PIECE_BITS * np.arange(1, count + 1)).reshape(count, 1, 1)
-        units = most * shares * np.reshape(other.unit, (-1, 1, 1, np.size(other.unit) // n or 1))
         for images in (np.s_[..., first : first + chunk] for first in range(0, m, chunk)):
-            pieces = np.concatenate(_cut(self.array[images], most, PIECE_BITS, count), axis=1)
-            products = (pieces @ other.array.mT[images].mT).reshape(n, count, r, -1)
-            products /= units
+            rest = self.array[images]
+            pieces = np.empty((n, count, r, rest.shape[-1]))
+            for number in range(count - 1):
+                round_to(rest, units[number], out=pieces[:, number])
+                rest = np.subtract(rest, pieces[:, number], out=pieces[:, number + 1])
+            products = (pieces.reshape(n, count * r, -1) @ other.array.mT[images].mT).reshape(n, count, r, -1)
+            products /= whole
             total = total + products.astype(np.int64)
-        return total, units
+        return total, whole
 
 
 class Sum:

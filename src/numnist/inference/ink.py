@@ -22,7 +22,7 @@ APART = 0.12, 0.25  # clear columns and clear rows between digits, as shares of 
 STEEPEST_LINE = 0.06  # rows a column: printed lines are at most so oblique
 LINE = 0.85  # of the picture's width: what has ink over so much of it is a printed line
 THICKEST_LINE = 0.04  # of the picture's longer side
-LARGEST_DISC = 0.5  # of the longer side: a larger disc fits into the ink of 1 in 1,000 of MNIST's digits
+LARGEST_DISC = 0.5, 0.36  # of the longer side: what fits into the ink of a digit; of one that the border cuts off
 WIDEST, NARROWEST_AREA = 2.1, 0.45  # width by height: no digit of MNIST is wider; a narrow 1 may fill its box
 LARGEST_FILL = 0.75  # share of ink in a digit's box; 1 in 1,000 of MNIST's digits has more
 LONGEST_STROKES = 3.8  # of the longer side, all strokes together; 1 in 1,000 of MNIST's has more
@@ -227,7 +227,7 @@ def _check_strokes(ink: Array) -> None:
     across = (height == len(ink) and width < len(ink.T) / 2) or (width == len(ink.T) and height < len(ink) / 2)
     if (
         width > WIDEST * height
-        or 2 * depth.max() - 1 > LARGEST_DISC * longer
+        or 2 * depth.max() - 1 > LARGEST_DISC[_reaches_border(ink > 0.5)] * longer
         or (width > NARROWEST_AREA * height and (written.mean() > LARGEST_FILL or _corners(written) > 3))
         or length > LONGEST_STROKES * longer
         or ndimage.label(~padded)[1] - 1 > MOST_HOLES
@@ -237,8 +237,12 @@ def _check_strokes(ink: Array) -> None:
         raise OTHER
 
 
+def _reaches_border(written: Array) -> bool:
+    return bool(written[[0, -1]].any() or written[:, [0, -1]].any())
+
+
 def _corners(written: Array) -> int:
     """Count the corners of a picture that have ink."""
-    size = max(1, max(written.shape) // 30)
+    size = max(1, max(written.shape) // 16)
     ends = slice(0, size), slice(-size, None)
     return sum(bool(written[rows, columns].any()) for rows in ends for columns in ends)

@@ -66,7 +66,7 @@ def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champi
     if version is None:
         tags = {**{name: f"{value:.6g}" for name, value in winner.figures.items()}, DATA: winner.data,
                 "trial": winner.name}  # fmt: skip
-        version = registry.register(tracker.store, _weights(root, winner), run_id, tags)
+        version = registry.register(tracker.store, _weights(root, winner), run_id, tags, _classes(root, winner.data))
     is_crowned = crowned is not None and crowned.version == version.version
     commit = _commit_to_crown(tracker, root, crowned)
     if commit is not None and not (is_crowned and commit in ("", crowned.tags.get(_COMMIT))):
@@ -105,6 +105,13 @@ def read_winner(root: Path, *, evaluated: bool = False) -> Winner | None:
         return Winner(winner["name"], winner["weights"], metrics["dataset"]["digest"], figures)
     except KeyError:  # of an earlier version of numnist
         return None
+
+
+def _classes(root: Path, digest: str) -> list[str]:
+    """Return the names of the classes of the data set with this digest, if it lies here; none if they are digits."""
+    path = root / "data" / "processed" / "dataset.json"
+    about = files.read_json(path) if path.exists() else {}
+    return about["classes"] if about.get("digest") == digest and about["classes"] != list("0123456789") else []
 
 
 def sweep_here(tracker: Tracker, root: Path) -> str | None:

@@ -2,7 +2,8 @@
 
 In: pixels, numbers of any type from 0 (paper) to 255 (ink), as an array or a frame of shape (m, 784), row by row as
 MNIST's pictures, or (m, 28, 28).
-Out: one row an image: `digit`, the most probable one, `probabilities`, of 0 to 9, and `doubt`, empty if there is none.
+Out: one row an image: `digit`, the most probable one (or `class`, its name, if the classes are no digits), the
+`probabilities` of all classes, and `doubt`, empty if there is none.
 MLflow copies this file beside the weights, so it imports nothing of numnist: the forward pass stands here once more.
 """
 
@@ -19,15 +20,15 @@ FAINTEST_INK = 25  # an image whose pixels differ by less is blank
 _NAMES = ("W1", "b1", "W2", "b2")
 
 
-class Digits(PythonModel):
+class Classifier(PythonModel):
     """The network, as MLflow calls it."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights and execute nothing; ValueError where they are not a network's."""
         with np.load(context.artifacts["weights"], allow_pickle=False) as archive:
             self.weights = {name: archive[name] for name in _NAMES}
-        hidden = len(self.weights["W1"])
-        shapes = dict(zip(_NAMES, ((hidden, 784), (hidden, 1), (10, hidden), (10, 1)), strict=True))
+        hidden, classes = len(self.weights["W1"]), len(self.weights["W2"])
+        shapes = dict(zip(_NAMES, ((hidden, 784), (hidden, 1), (classes, hidden), (classes, 1)), strict=True))
         for name, array in self.weights.items():
             if array.shape != shapes[name] or array.dtype.kind != "f" or not np.isfinite(array).all():
                 found = f"{array.dtype} {array.shape}"
@@ -37,8 +38,10 @@ class Digits(PythonModel):
         """Classify images; ValueError where the input is not pixels (module docstring)."""
         pixels = check(model_input)
         probabilities = forward(self.weights, pixels / np.float32(255))
-        answers = {"digit": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()}
-        return pd.DataFrame(answers | {"doubt": doubts(pixels, probabilities)})
+        names, labels = (context.model_config or {}).get("classes", ()), probabilities.argmax(axis=1)
+        answers = {"class": [names[label] for label in labels]} if names else {"digit": labels}
+        answers |= {"probabilities": probabilities.tolist(), "doubt": doubts(pixels, probabilities, names)}
+        return pd.DataFrame(answers)
 
 
 def check(pixels: Any) -> np.ndarray:
@@ -78,7 +81,7 @@ def doubts(pixels: np.ndarray, probabilities: np.ndarray, names: Sequence[str] =
 
 
 def forward(weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Compute the probabilities, float64 (m, 10), of images (m, 784) with pixels in [0, 1]."""
+    """Compute the probabilities, float64 (m, classes), of images (m, 784) with pixels in [0, 1]."""
     hidden = np.maximum(weights["W1"] @ images.T + weights["b1"], 0)
     scores = (weights["W2"] @ hidden + weights["b2"]).astype(np.float64)
     powers = np.exp(scores - scores.max(axis=0))  # softmax is unchanged by subtracting a constant from a column
@@ -86,4 +89,4 @@ def forward(weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-set_model(Digits())
+set_model(Classifier())

@@ -7,7 +7,7 @@ damaged or gone is no longer taken for what it was.
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ DATA, STORED = "numnist.data", "numnist.stored"  # tags of a version: the digest
 
 _NOTE = (
     "The network that won a sweep on validation data. In: images, (m, 784) or (m, 28, 28), pixels from 0 to 255, ink "
-    "bright. Out: the digit and ten probabilities per image. The alias `champion` marks the winner of the locked "
-    "results."
+    "bright. Out: the class, and the probability of each, per image. The alias `champion` marks the winner of the "
+    "locked results."
 )
 
 
@@ -37,8 +37,11 @@ def find(store: Store, weights: str, data: str) -> Any:
         return next((one for one in found if one.tags.get(DATA) == data and _is_whole(store, one)), None)
 
 
-def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str]) -> Any:
-    """Store the model that these weights make, of the trial that trained them, and return it as the newest version."""
+def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str], classes: Sequence[str] = ()) -> Any:
+    """Store the model that these weights make, of the trial that trained them, and return it as the newest version.
+
+    `classes` are their names, if they are no digits.
+    """
     from mlflow.entities import LoggedModelOutput
 
     client = store.client
@@ -46,7 +49,7 @@ def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str]) 
         logged = client.create_logged_model(store.experiment, MODEL, run_id, dict(tags), model_type="classifier")
         model, copy = Path(directory, "model"), Path(directory, "weights.npz")
         shutil.copy(weights, copy)  # MLflow would decode a % in the path of a checkout
-        _save(model, copy, logged.model_id, run_id)
+        _save(model, copy, logged.model_id, run_id, classes)
         client.log_model_artifacts(logged.model_id, str(model))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -115,7 +118,7 @@ def _damaged(store: Store, version: Any, reason: str) -> DataError:
     )
 
 
-def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
+def _save(directory: Path, weights: Path, model_id: str, run_id: str, classes: Sequence[str]) -> None:
     """Write the model that `pyfunc_model.py` and the weights make: code, arrays and text, no pickle."""
     from importlib.metadata import version
 
@@ -125,7 +128,8 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
-    columns = (DataType.long, "digit"), (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
+    answer = (DataType.string, "class") if classes else (DataType.long, "digit")
+    columns = answer, (Array(DataType.double), "probabilities"), (DataType.string, "doubt")
     outputs = Schema([ColSpec(*column) for column in columns])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would like an input example, beside the signature
@@ -133,6 +137,7 @@ def _save(directory: Path, weights: Path, model_id: str, run_id: str) -> None:
             directory,
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"weights": str(weights)},
+            model_config={"classes": list(classes)},
             signature=ModelSignature(outputs=outputs),  # one of inputs would refuse each number type but one
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas")],
             mlflow_model=Model(artifact_path=MODEL, run_id=run_id, model_id=model_id),

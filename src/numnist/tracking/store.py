@@ -38,7 +38,7 @@ _LOCK_SECONDS = 60.0  # how long another process may take to create the store
 _BUSY_SECONDS = 10.0  # how long another process may keep the database from being written
 _KIND = ("mlflow.experimentKind", "custom_model_development")  # tag: the pages open it under Model training
 _EXPERIMENT_NOTE = (
-    "Neural networks written in NumPy, trained on handwritten digits. Each sweep is a parent run; its child runs are "
+    "Neural networks written in NumPy, trained on MNIST or its like. Each sweep is a parent run; its child runs are "
     "the trials, one network each, with learning curves, weights and results. The winner of a sweep has the tag "
     "`winner`; the champion is under Models, as `numnist`."
 )
