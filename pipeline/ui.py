@@ -13,7 +13,7 @@ def main() -> None:
         from numnist.tracking import champion, pages, runs
 
         tracker = runs.connect(ROOT)
-        link = tracker.sweep_link(champion.sweep_here(tracker, ROOT))
+        link = pages.sweep_link(tracker.store.experiment, champion.sweep_here(tracker, ROOT))
         if tracker.store.uri.startswith("http"):
             print(f"The runs are on a server of their own:\n\n  {tracker.store.name.rstrip('/')}/{link}\n")
             return

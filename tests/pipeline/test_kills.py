@@ -8,6 +8,7 @@ import checkout
 import pytest
 
 from numnist.config.schema import TRAINING_KEYS
+from numnist.tracking import entities
 from numnist.tracking import runs as tracked
 
 pytestmark = pytest.mark.slow
@@ -64,6 +65,6 @@ def test_every_trial_is_tracked_once_in_each_sweep_and_no_run_is_left_open(kille
         for run in children:
             assert set(run.data.params) == set(TRAINING_KEYS)
             curve = tracker.store.client.get_metric_history(run.info.run_id, "train_loss")
-            assert sorted(point.step for point in curve) == tracked._steps(int(run.data.params["iterations"]) + 1)
+            assert sorted(point.step for point in curve) == entities.steps(int(run.data.params["iterations"]) + 1)
             stored = {artifact.path for artifact in tracker.store.client.list_artifacts(run.info.run_id)}
             assert stored == {"weights.npz", "curves.csv", "result.json", "config.yaml"}

@@ -198,7 +198,7 @@ def test_the_figures_go_to_the_sweep_that_they_are_of_not_to_a_newer_one(copy: P
         assert done.returncode == 0, done.stdout + done.stderr
     tracker = tracked.connect(copy)
     own = tracker.sweep(champion.sweep_key(copy))
-    newest = tracker.newest_sweep()
+    newest = tracker.sweep()
     assert own and newest and own != newest
     assert "test_accuracy" in tracker.store.client.get_run(own).data.metrics
     assert "test_accuracy" not in tracker.store.client.get_run(newest).data.metrics

@@ -20,9 +20,10 @@ import pytest
 from stores import CONFIG, DIGEST, PARAMS, begin, copy_store, disown, free_port, in_processes, trained
 
 from numnist.common.errors import DataError, NumnistError, TrackingError
-from numnist.tracking import owners, pyfunc_model
+from numnist.tracking import entities, owners, pyfunc_model
 from numnist.tracking import runs as tracked
 from numnist.tracking import store as store_module
+from numnist.tracking.pages import sweep_link
 from numnist.tracking.runs import Tracker
 from numnist.training.loop import CURVES
 from pipeline import ROOT, ui
@@ -198,7 +199,7 @@ def test_of_a_long_curve_some_points_are_logged_and_its_end(tracker: Tracker, tm
     result = trained(tmp_path / "trial", losses=[1 / k for k in range(1, 2502)])
     tracker.finish_trial(run_id, result)
     history = tracker.store.client.get_metric_history(run_id, "train_loss")
-    assert [(point.step, point.value) for point in history] == [(k, 1 / (k + 1)) for k in tracked._steps(2501)]
+    assert [(point.step, point.value) for point in history] == [(k, 1 / (k + 1)) for k in entities.steps(2501)]
     assert tracker.store.client.get_run(run_id).data.metrics["train_loss"] == 1 / 2501
 
 
@@ -235,11 +236,11 @@ def test_numbers_that_are_not_finite_are_left_out(tracker: Tracker) -> None:
 def test_a_curve_is_logged_at_its_first_steps_then_at_every_third_or_fewer_and_at_its_end(
     length: int, steps: list[int]
 ) -> None:
-    assert tracked._steps(length) == steps
+    assert entities.steps(length) == steps
 
 
 def test_the_curves_of_the_longest_training_fit_in_one_batch_of_a_thousand_rows() -> None:
-    assert 200 < max(len(tracked._steps(length)) for length in (*range(590, 2_000), 1_000_001)) <= 1_000 // len(CURVES)
+    assert 200 < max(len(entities.steps(length)) for length in (*range(590, 2_000), 1_000_001)) <= 1_000 // len(CURVES)
 
 
 def test_finished_trials_are_those_that_finished_or_diverged(tracker: Tracker, tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_the_link_shows_the_newest_sweeps_trials(tracker: Tracker) -> None:
     tracker.begin_sweep("old", "a sweep", {})
     newest = tracker.begin_sweep("new", "a sweep", {})
     begin(tracker, "trial", newest, {})
-    link = tracker.sweep_link(tracker.newest_sweep())
+    link = sweep_link(tracker.store.experiment, tracker.sweep())
     assert link.startswith(f"#/experiments/{tracker.store.experiment}/runs?") and newest in link and " " not in link
 
 

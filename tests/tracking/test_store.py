@@ -16,7 +16,7 @@ from stores import CONFIG, copy_store, in_processes, register, trained
 
 from numnist.common import files
 from numnist.common.errors import TrackingError
-from numnist.tracking import owners, provenance, registry, runs, store
+from numnist.tracking import entities, owners, provenance, registry, runs, store
 
 
 @pytest.fixture(scope="module")
@@ -221,8 +221,8 @@ def test_a_sweep_that_is_finished_is_begun_anew_unless_all_its_trials_were_train
 
 def test_a_sweep_is_named_by_what_varies() -> None:
     trials = [{"hidden_size": h, "seed": s, "momentum": 0.0} for h in (8, 16) for s in range(9)]
-    assert runs.sweep_name(trials) == "hidden_size 8, 16; seed 0 to 8 (18 trials)"
-    assert runs.sweep_name(trials[:1]) == "a single trial (1 trial)"
+    assert entities.sweep_name(trials) == "hidden_size 8, 16; seed 0 to 8 (18 trials)"
+    assert entities.sweep_name(trials[:1]) == "a single trial (1 trial)"
 
 
 def test_points_bear_the_time_at_which_they_were_reached_and_are_logged_once(root: Path) -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
-from numnist.tracking import provenance, registry, runs
+from numnist.tracking import entities, provenance, registry, runs
 from numnist.tracking.registry import DATA
 from numnist.tracking.runs import WEIGHTS, WINNER, Tracker
 from numnist.tracking.store import main_checkout, own_database
@@ -118,12 +118,12 @@ def sweep_here(tracker: Tracker, root: Path) -> str | None:
     """Return the run of the workspace's sweep, put in place if it is missing; without results, that of the newest."""
     if read_winner(root):
         champion(tracker, root)
-    return tracker.sweep(sweep_key(root)) or tracker.newest_sweep()
+    return tracker.sweep(sweep_key(root)) or tracker.sweep()
 
 
 def sweep_key(root: Path) -> str:
     """Return the key of the sweep whose trials lie under runs/."""
-    return runs.sweep_key(files.read_json(found)["key"] for found in (root / "runs").glob("*/result.json"))
+    return entities.sweep_key(files.read_json(found)["key"] for found in (root / "runs").glob("*/result.json"))
 
 
 def log_report(tracker: Tracker, root: Path, parent: str) -> None:
@@ -164,7 +164,7 @@ def _sweep_in_place(tracker: Tracker, root: Path, winner: Winner, *, evaluated: 
 def _restore_sweep(tracker: Tracker, root: Path) -> str:
     """Log the sweep whose trials lie under runs/, each that the store does not have."""
     directories = sorted(path.parent for path in (root / "runs").glob("*/result.json"))
-    name = runs.sweep_name([files.read_json(path / "result.json")["config"] for path in directories])
+    name = entities.sweep_name([files.read_json(path / "result.json")["config"] for path in directories])
     parent = tracker.begin_sweep(sweep_key(root), name, _RESTORED, all_trained=True)
     logged = tracker.finished_trials(parent)
     for path in directories:

@@ -2,7 +2,9 @@
 
 import os
 from typing import Any
+from urllib.parse import quote, urlencode
 
+from numnist.tracking.runs import PARENT
 from numnist.tracking.store import Store
 
 
@@ -23,3 +25,15 @@ def app(store: Store, hosts: list[str]) -> Any:
     from mlflow.server import fastapi_app
 
     return fastapi_app.app
+
+
+def sweep_link(experiment: str, parent: str | None) -> str:
+    """Return the part of the UI's address, from # on, that shows the curves of a sweep, or of all runs."""
+    view = {
+        "workflowType": "machine_learning",
+        "compareRunsMode": "CHART",
+        "searchFilter": f"tags.`{PARENT}` = '{parent}'" if parent else "",
+        "orderByKey": "metrics.`validation_accuracy`",  # sorted by a metric, children show as runs of their own
+        "orderByAsc": "false",
+    }
+    return f"#/experiments/{experiment}/runs?{urlencode(view, quote_via=quote)}"

@@ -5,9 +5,7 @@ work. A trial is logged from the directory that training writes: weights.npz, cu
 """
 
 import contextlib
-import csv
 import json
-import math
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,15 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
-from numnist.common import files, hashing
+from numnist.common import files
 from numnist.common.errors import DataError, TrackingError
-from numnist.tracking import owners, store
+from numnist.tracking import entities, owners, store
 from numnist.tracking.store import NOTE, Store, none_if_missing
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Param, Run, RunInfo, RunTag
+    from mlflow.entities import Param, Run, RunInfo, RunTag
 
 TRIAL, SWEEP = "numnist.trial", "numnist.sweep"  # tags: the key of a run
 WEIGHTS = "numnist.weights"  # tag: the digest of a network's weights
@@ -35,20 +32,7 @@ PARENT = "mlflow.parentRunId"  # tag that MLflow's pages show as a tree
 PROVENANCE = "provenance.json"  # artifact of a sweep, or of a trial on its own: commit, code, packages, arithmetic
 
 _NEWEST_FIRST = ["attributes.start_time DESC"]
-_FIRST, _STRIDE, _POINTS = 12, 3, 200  # see `_steps`: four curves fit in the 1,000 rows of a batch of MLflow's
 _ROWS = 1_000
-_DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
-_SHOWN = 4  # values of a hyperparameter in the name of a sweep
-
-_SWEEP_NOTE = (
-    "**A sweep**: every combination of some values, one child run each. To see the curves, open the chart view and "
-    "keep the runs below this one; to rank the trials, sort them by `validation_accuracy`. The winner has the tag "
-    "`winner`."
-)
-_TRIAL_NOTE = (
-    "**A trial**: one network. The curves are measured at the weights after so many updates (the step), loss as mean "
-    "cross-entropy. `weights.npz` holds the weights, `curves.csv` the curves, `result.json` what decided them."
-)
 
 
 @dataclass(frozen=True)
@@ -84,7 +68,7 @@ class Tracker:
         If all its trials are trained already, the newest is returned also if it is finished: whoever was to take over
         its results was interrupted, and nothing is logged twice.
         """
-        tags = {SWEEP: key, NOTE: _SWEEP_NOTE, **tags}
+        tags = {SWEEP: key, NOTE: entities.SWEEP_NOTE, **tags}
         with self._errors(f"begin the sweep {name}"):
             newest = next(iter(self._search(f"tags.`{SWEEP}` = '{key}'")), None)
             if newest and (self._is_cut_off(newest) or (all_trained and _is_done(newest))):
@@ -104,12 +88,12 @@ class Tracker:
 
         `params` are logged at once if they are given, else with its results. `started`: seconds since 1970.
         """
-        tags = {TRIAL: key, NOTE: _TRIAL_NOTE, **({PARENT: parent} if parent else {}), **tags}
+        tags = {TRIAL: key, NOTE: entities.TRIAL_NOTE, **({PARENT: parent} if parent else {}), **tags}
         with self._errors(f"begin the trial {name}"):
             cut_off = self._cut_off_trial(key, parent)
             run_id = self._continue(cut_off, tags) if cut_off else self._create(name, tags, started)
             if params:
-                self.store.client.log_batch(run_id, params=_params(params))
+                self.store.client.log_batch(run_id, params=entities.params(params))
             return run_id
 
     def finished_trials(self, parent: str) -> set[str]:
@@ -124,7 +108,7 @@ class Tracker:
         """Log what is new of curves that grow to a length; `times` are those of their points, seconds since 1970."""
         with self._errors(f"log curves of the run {run_id}"):
             reached = len(next(iter(curves.values())))
-            self._log_curves(run_id, curves, [k for k in _steps(length) if k < reached], times)
+            self._log_curves(run_id, curves, [k for k in entities.steps(length) if k < reached], times)
 
     def finish_trial(
         self,
@@ -137,22 +121,29 @@ class Tracker:
 
         `times` are those at which the points of its curves were reached, seconds since 1970; now, if it is not known.
         """
-        from mlflow.entities import RunTag
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        record, curves = files.read_json(directory / "result.json"), _read_curves(directory / "curves.csv")
+        record, curves = files.read_json(directory / "result.json"), entities.read_curves(directory / "curves.csv")
         diverged = record["status"] == "diverged"
         last = (DIVERGED, str(record["iteration"])) if diverged else (WEIGHTS, files.sha256(directory / "weights.npz"))
         length = len(next(iter(curves.values())))
         with self._errors(f"log the trial {record['name']}"):
             info, client = self._opened(run_id).info, self.store.client
-            client.log_inputs(run_id, [_dataset_input(**record["dataset"])])
+            used = [entities.dataset_input(**record["dataset"])]
+            store.at_once_with_others(lambda: client.log_inputs(run_id, used))
             artifacts = get_artifact_repository(info.artifact_uri, tracking_uri=self.store.uri)
             artifacts.log_artifacts(str(directory))  # type: ignore[no-untyped-call]
             for path in more:
                 artifacts.log_artifact(str(path))  # type: ignore[no-untyped-call]
             times = times or [max(time.time(), info.start_time / 1000)] * length
-            self._log_curves(run_id, curves, _steps(length), times, _params(record["config"]), [RunTag(*last)])
+            self._log_curves(
+                run_id,
+                curves,
+                entities.steps(length),
+                times,
+                entities.params(record["config"]),
+                entities.tags(dict([last])),
+            )
             self._end(run_id, "FAILED" if diverged else "FINISHED", times[-1])
 
     def log_directory(self, directory: Path, parent: str | None, tags: Mapping[str, str]) -> str:
@@ -171,7 +162,7 @@ class Tracker:
         """Log single numbers, those that are finite."""
         with self._errors(f"log metrics to the run {run_id}"):
             rows = ((name, value, 0, time.time()) for name, value in metrics.items())
-            self.store.client.log_batch(run_id, metrics=_metrics(rows))
+            self.store.client.log_batch(run_id, metrics=entities.metrics(rows))
 
     def log_files(self, run_id: str, paths: Mapping[str, Iterable[Path]]) -> None:
         """Store files as artifacts; the keys are directories in the run ("" for its top)."""
@@ -188,7 +179,7 @@ class Tracker:
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
         with self._errors(f"tag the run {run_id}"):
-            self.store.client.log_batch(run_id, tags=_tags(tags))
+            self.store.client.log_batch(run_id, tags=entities.tags(tags))
 
     def beat(self) -> None:
         """Renew the claim on the runs at the top that are open; TrackingError if another process has taken one over."""
@@ -200,15 +191,10 @@ class Tracker:
                 if PARENT not in tags:
                     self.set_tags(run_id, owners.heartbeat())
 
-    def sweep(self, key: str) -> str | None:
-        """Return the parent run of the sweep with this key that was begun last."""
+    def sweep(self, key: str = "%") -> str | None:
+        """Return the parent run of the sweep with this key that was begun last; of all sweeps, without a key."""
         with self._errors("find a sweep"):
-            return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` = '{key}'")), None)
-
-    def newest_sweep(self) -> str | None:
-        """Return the parent run of the sweep that was begun last."""
-        with self._errors("find the newest sweep"):
-            return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` LIKE '%'")), None)
+            return next((str(run.info.run_id) for run in self._search(f"tags.`{SWEEP}` LIKE '{key}'")), None)
 
     def trial(self, weights: str, parent: str) -> "Run | None":
         """Return the trial of a sweep whose weights have this digest."""
@@ -244,17 +230,6 @@ class Tracker:
         with self._errors(f"copy the files of the run {run_id}"):
             self.store.client.download_artifacts(run_id, "", str(directory))
 
-    def sweep_link(self, parent: str | None) -> str:
-        """Return the part of the UI's address, from # on, that shows the curves of a sweep, or of all runs."""
-        view = {
-            "workflowType": "machine_learning",
-            "compareRunsMode": "CHART",
-            "searchFilter": f"tags.`{PARENT}` = '{parent}'" if parent else "",
-            "orderByKey": "metrics.`validation_accuracy`",  # sorted by a metric, children show as runs of their own
-            "orderByAsc": "false",
-        }
-        return f"#/experiments/{self.store.experiment}/runs?{urlencode(view, quote_via=quote)}"
-
     def close_orphaned_runs(self) -> None:
         """End as KILLED every run whose owner is dead."""
         with self._errors("mend runs that were cut off"):
@@ -284,7 +259,7 @@ class Tracker:
         return found
 
     def _create(self, name: str, tags: Mapping[str, str], started: float | None = None) -> str:
-        at = _milliseconds(started or time.time())
+        at = entities.milliseconds(started or time.time())
         every = {**tags, **owners.tags()}
         info = self.store.client.create_run(self.store.experiment, start_time=at, tags=every, run_name=name).info
         self.created.add(info.run_id)
@@ -300,7 +275,7 @@ class Tracker:
 
     def _continue(self, run: "Run", tags: Mapping[str, str]) -> str:
         run_id: str = run.info.run_id
-        self.store.client.log_batch(run_id, tags=_tags({**tags, **owners.tags()}))
+        self.store.client.log_batch(run_id, tags=entities.tags({**tags, **owners.tags()}))
         self.store.client.update_run(run_id, "RUNNING")
         self.open[run_id] = self._opened(run_id)
         return run_id
@@ -324,7 +299,7 @@ class Tracker:
         """Log the points of some steps, those that are not logged yet."""
         logged = self._opened(run_id).steps
         new = [k for k in steps if k not in logged]
-        rows = _metrics((name, float(curve[k]), k, times[k]) for k in new for name, curve in curves.items())
+        rows = entities.metrics((name, float(curve[k]), k, times[k]) for k in new for name, curve in curves.items())
         for first in range(0, max(len(rows), 1), _ROWS):
             self.store.client.log_batch(run_id, rows[first : first + _ROWS], params, tags)
             params, tags = (), ()
@@ -332,7 +307,7 @@ class Tracker:
 
     def _end(self, run_id: str, status: str, at: float | None = None) -> None:
         self.open.pop(run_id, None)
-        self.store.client.set_terminated(run_id, status, _milliseconds(at or time.time()))
+        self.store.client.set_terminated(run_id, status, entities.milliseconds(at or time.time()))
 
     def _is_alive(self, run: "Run") -> bool:
         """Whether a run's owner is at work; of a child run, the parent has the heartbeat."""
@@ -364,68 +339,5 @@ def connect(root: Path) -> Tracker:
     return tracker
 
 
-def sweep_name(trials: Sequence[Mapping[str, Any]]) -> str:
-    """Name a sweep by what varies in its configurations: "hidden_size 10, 32, 64; seed 0, 1 (6 trials)"."""
-    varied = {key: list(dict.fromkeys(trial[key] for trial in trials)) for key in (trials[0] if trials else ())}
-    words = [
-        f"{key} {', '.join(map(str, values)) if len(values) <= _SHOWN else f'{values[0]} to {values[-1]}'}"
-        for key, values in varied.items()
-        if len(values) > 1
-    ]
-    return f"{'; '.join(words) or 'a single trial'} ({len(trials)} trial{'s' * (len(trials) != 1)})"
-
-
-def sweep_key(keys: Iterable[str]) -> str:
-    """Return the key of a sweep: the hash of its trials' keys, in whatever order."""
-    return hashing.of_texts(sorted(keys))[:32]
-
-
-def _steps(length: int) -> list[int]:
-    """Return the steps of a curve that are logged: each of the first ones, every third after them, and the last one.
-
-    A row costs MLflow 0.1 ms. Of long curves it gets about _POINTS points; its pages draw 320. `curves.csv` holds all.
-    """
-    stride = max(_STRIDE, math.ceil(length / _POINTS))
-    return sorted({*range(min(_FIRST, length)), *range(0, length, stride), length - 1})
-
-
-def _read_curves(path: Path) -> dict[str, list[float]]:
-    """Read curves.csv: each curve by its name, a number per iteration."""
-    with path.open(encoding="utf-8", newline="") as file:
-        (_, *names), *rows = csv.reader(file)
-    return {name: [float(row[i]) for row in rows] for i, name in enumerate(names, 1)}
-
-
-def _params(config: Mapping[str, Any]) -> "list[Param]":
-    from mlflow.entities import Param
-
-    return [Param(key, str(value)) for key, value in config.items()]
-
-
-def _tags(tags: Mapping[str, str]) -> "list[RunTag]":
-    from mlflow.entities import RunTag
-
-    return [RunTag(key, value) for key, value in tags.items()]
-
-
-def _metrics(rows: Iterable[tuple[str, float, int, float]]) -> "list[Metric]":
-    """Make metrics of rows (name, value, step, seconds since 1970); numbers that are not finite are left out."""
-    from mlflow.entities import Metric
-
-    return [Metric(name, value, _milliseconds(at), k) for name, value, k, at in rows if math.isfinite(value)]
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)
-
-
 def _is_done(run: "Run") -> bool:
     return run.info.status == "FINISHED" or (run.info.status == "FAILED" and DIVERGED in run.data.tags)
-
-
-def _dataset_input(name: str, digest: str, **more: Any) -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    source = json.dumps({"uri": "data/processed", "digest": digest})
-    dataset = Dataset(name, digest[:_DIGEST_LENGTH], "local", source)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

@@ -16,7 +16,7 @@ from numnist.common.errors import ConfigError, TrackingError
 from numnist.config import reader, schema
 from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data import dataset
-from numnist.tracking import owners, provenance, runs
+from numnist.tracking import entities, owners, provenance, runs
 from numnist.training import checkpoints, executors, results, scheduling
 from numnist.training.clock import Clock
 from numnist.training.loop import Stack
@@ -63,7 +63,7 @@ class Session:
         if self.sweep_run is None:
             self.resources.enter_context(self.store.locked())
             all_trained = all(self.store.has(config) for config in configs)
-            name = runs.sweep_name([asdict(config) for config in configs])
+            name = entities.sweep_name([asdict(config) for config in configs])
             self._begin([self.store.key(config) for config in configs], name, all_trained)
 
     def begin_search(self, description: Mapping[str, Any], name: str) -> None:
@@ -80,7 +80,7 @@ class Session:
     def _begin(self, keys: Sequence[str], name: str, all_trained: bool = False) -> None:
         if self.sweep_run is None:
             begin = functools.partial(self.tracker.begin_sweep, all_trained=all_trained)
-            self.sweep_run = self._track(begin, runs.sweep_key(keys), name, self.tags)
+            self.sweep_run = self._track(begin, entities.sweep_key(keys), name, self.tags)
             if self.sweep_run:
                 self._describe(self.sweep_run)
                 self.logged = self._track(self.tracker.finished_trials, self.sweep_run) or set()
