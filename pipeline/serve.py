@@ -16,7 +16,7 @@ def main() -> None:
         app = model_server.app(registry.model(tracker.store, found.version), servers.NAMES)
         address = f"http://{servers.HOST}:{listening.getsockname()[1]}{model_server.PATH}"
         print(
-            f"{found.words} reads digits at {address} (Ctrl-C ends it). Ask it:\n\n"
+            f"{found.words} answers at {address} (Ctrl-C ends it). Ask it:\n\n"
             "  python -m pipeline.predict --json docs/three.png | "
             f"curl -H 'Content-Type: application/json' -d @- {address}\n",
             flush=True,

@@ -16,6 +16,7 @@ import yaml
 
 from numnist.common import files
 from numnist.data import dataset, idx
+from numnist.tracking import registry, runs
 
 pytestmark = pytest.mark.slow
 TEXT = (checkout.ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -99,6 +100,9 @@ def test_letters_of_26_classes_run_through_all_stages_upright_and_by_name(tmp_pa
     [weights] = (copy / "runs").glob("*/weights.npz")
     with np.load(weights) as arrays:
         assert 26 in {array.shape[-2] for array in arrays.values()}
+    store = runs.connect(copy).store
+    answer = registry.model(store, registry.champion(store)).predict(upright[:5])
+    assert set(answer["class"]) <= set(names) and len(answer["probabilities"][0]) == 26
 
 
 def test_another_hyperparameter_changes_what_depends_on_it(tmp_path: Path) -> None:
