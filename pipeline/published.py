@@ -1,7 +1,7 @@
 """Set our networks beside published results: `python -m pipeline.published`.
 
 Takes the networks of its experiments from the store of trials, which must have all of them, tests each once, and writes
-docs/published.json and the table in README.md.
+docs/published.json and the table in docs/published.md.
 """
 
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ def main() -> None:
     done = {one.config: one for one in chain.from_iterable(everything)}
     found = {name: [done[config] for config in configs] for name, configs in trials.items()}
     content = literature.compare(found, data, lambda: dataset.load_test(ROOT / "data" / "processed"))
-    table, readme, record = literature.markdown(content), ROOT / "README.md", ROOT / "docs" / "published.json"
+    table, page, record = literature.markdown(content), ROOT / "docs" / "published.md", ROOT / "docs" / "published.json"
     files.write_json(record, content)
-    files.write_text(readme, literature.replace_block(readme.read_text(encoding="utf-8"), table))
-    print(f"{table}\nwritten to {record} and, as a table, to {readme}")
+    files.write_text(page, literature.replace_block(page.read_text(encoding="utf-8"), table))
+    print(f"{table}\nwritten to {record} and, as a table, to {page}")
 
 
 def trials_of(experiment: str) -> Sequence[TrainingConfig]:
