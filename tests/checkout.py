@@ -12,7 +12,7 @@ SWEEP = {"hidden_size": [4, 6], "learning_rate": [0.1, 0.5], "iterations": [2, 4
 TRIALS = 16
 
 
-def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
+def make(directory: Path, sweep: dict[str, list[object]] | None = None, data: str = "mnist-5k") -> Path:
     """Copy what git tracks, set the sample and a small sweep, and commit."""
     names = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=True).stdout.decode()
     for name in filter(None, names.split("\0")):
@@ -22,7 +22,7 @@ def make(directory: Path, sweep: dict[str, list[object]] | None = None) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes((ROOT / name).read_bytes())
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["data"]["name"] = "mnist-5k"
+    params["data"]["name"] = data
     params["sweep"] = sweep or SWEEP
     (directory / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     for command in (
