@@ -168,12 +168,12 @@ def test_what_is_allowed_passes(arguments: str) -> None:
     [
         ("arithmetic: exact", "arithmetic: slow", "arithmetic is 'slow'; allowed: 'exact' or 'fast'"),
         ("  name: mnist  ", "  name: mnits  ", "data.name is 'mnits'; allowed: one of mnist, mnist-5k"),
-        ("[0.3, 1.0, 2.0]", "['1e-3']", "sweep.learning_rate is '1e-3'; allowed: a number above 0"),
-        ("[0.3, 1.0, 2.0]", "[]", "sweep.learning_rate is []; allowed: a list of at least one value"),
+        ("[0.2, 0.7, 1.4]", "['1e-3']", "sweep.learning_rate is '1e-3'; allowed: a number above 0"),
+        ("[0.2, 0.7, 1.4]", "[]", "sweep.learning_rate is []; allowed: a list of at least one value"),
         ("[10, 32, 64]", "[10, 10]", "without repeats"),
         ("[10, 32, 64]", "10", "a list"),
         ("[10, 32, 64]", "[1000000000]", "sweep.hidden_size is 1000000000; allowed: a whole number from 1 to 10,000"),
-        ("[0.3, 1.0, 2.0]", "[.nan]", "sweep.learning_rate is nan; allowed: a number above 0"),
+        ("[0.2, 0.7, 1.4]", "[.nan]", "sweep.learning_rate is nan; allowed: a number above 0"),
         ("arithmetic: exact", "arithmetic: exact\narithmetic: fast", "found duplicate key arithmetic"),
         ("arithmetic: exact", "", "the key arithmetic is missing"),
         ("arithmetic: exact", "arithmetic: exact\nspeed: 3", "unknown key speed"),
@@ -200,12 +200,12 @@ def test_params_yaml_is_checked_as_a_whole(tmp_path: Path, before: str, after: s
 
 def test_a_number_may_be_written_as_hydra_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(TEXT.replace("[0.3, 1.0, 2.0]", "[1e-3, 5.0e-1]"), encoding="utf-8")
+    path.write_text(TEXT.replace("[0.2, 0.7, 1.4]", "[1e-3, 5.0e-1]"), encoding="utf-8")
     assert reader.load_params(path).sweep.learning_rate == (0.001, 0.5)
 
 
 def test_a_number_in_quotes_comes_with_the_way_to_write_it(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(TEXT.replace("[0.3, 1.0, 2.0]", "['1e-3']"), encoding="utf-8")
+    path.write_text(TEXT.replace("[0.2, 0.7, 1.4]", "['1e-3']"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"write 1e-3 without quotes"):
         reader.load_params(path)
