@@ -121,3 +121,35 @@ def test_another_stage_writes_its_table(tmp_path: Path) -> None:
     assert "pipeline/mistakes.py" in stage["deps"] and stage["outs"] == ["reports/mistakes.csv"]
     rows = [line.split(",") for line in (tmp_path / "reports" / "mistakes.csv").read_text().splitlines()[1:]]
     assert rows and all(label != read for _, label, read, _ in rows)
+
+
+SERVED = """
+from pathlib import Path
+import numpy as np
+import pipeline
+from numnist.tracking import champion, registry, runs
+
+root = Path.cwd()
+tracker = runs.connect(root)
+answer = registry.model(tracker.store, champion.champion(tracker, root).version).predict(np.zeros((2, 784), "uint8"))
+print(len(answer), len(answer["probabilities"][0]))
+"""
+
+
+def test_another_network_is_trained_resumed_tracked_reported_predicts_and_is_served(tmp_path: Path) -> None:
+    copy = small(tmp_path, "mnist-5k")
+    params = (copy / "params.yaml").read_text(encoding="utf-8")
+    (copy / "params.yaml").write_text(params.replace("  iterations: [5]", "  iterations: [3, 5]"), encoding="utf-8")
+    printed = follow(copy, "Another network")
+    assert "docs/three.png: " in printed and (copy / "reports" / "index.html").is_file()
+    made = {path: path.read_bytes() for path in (copy / "runs").glob("*/weights.npz")}
+    assert len(made) == 2
+    for path in made:
+        with np.load(path) as arrays:
+            assert arrays["W3"].shape == (10, 16)
+    for path in copy.glob(".checkpoints/*/5.npz"):  # as a training that was killed leaves it: it goes on from 3
+        path.unlink()
+    assert checkout.run(copy, "dvc", "repro", "--force", "--single-item", "train").returncode == 0
+    assert made == {path: path.read_bytes() for path in made}
+    served = subprocess.run([sys.executable, "-c", SERVED], cwd=copy, capture_output=True, text=True)
+    assert served.stdout == "2 10\n", served.stderr
