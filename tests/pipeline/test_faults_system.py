@@ -317,7 +317,7 @@ def test_a_read_only_database_is_told_before_anything_is_trained(copy: Path) -> 
 MAKE_PYTHON = """#!/bin/sh
 if [ "$1" = -c ]; then exit; fi
 echo venv >> made
-mkdir -p .venv/bin
+mkdir -p .venv/bin .venv/lib/python3/site-packages
 printf '#!/bin/sh\\ncat release\\n' > .venv/bin/pip
 chmod +x .venv/bin/pip
 """
