@@ -104,7 +104,9 @@ def test_images_of_rows_and_columns_are_taken_too(server: Server) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the line is curl's")
 def test_the_line_that_readme_and_server_give_reads_the_picture_as_predict_sees_it(server: Server) -> None:
     [line] = re.findall(r"^ *(python -m pipeline\.predict --json .*)$", server.printed, re.MULTILINE)
-    assert line.replace(str(server.port), "8000") in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert line.replace(str(server.port), "8000") in " ".join(
+        (ROOT / "docs" / "serving.md").read_text(encoding="utf-8").split()
+    )
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(line, shell=True, env=environment, cwd=ROOT, capture_output=True, check=True)
     [prediction] = json.loads(done.stdout)["predictions"]
