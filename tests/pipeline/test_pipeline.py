@@ -160,7 +160,7 @@ def test_of_two_make_run_at_once_one_waits_for_the_other(copy: Path) -> None:
         ("sweep.seed", [0], {"train", "evaluate", "report"}),
         ("initialization", "uniform", {"train"}),
         ("arithmetic", "fast", {"train"}),
-        ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch"}),
+        ("datasets.mnist-5k.mirrors", ["https://example.org/"], {"fetch", "preprocess"}),
         ("datasets.mnist.mirrors", ["https://example.org/"], set()),
     ],
 )
@@ -253,7 +253,7 @@ def test_the_champion_comes_out_the_same_when_it_is_trained_again_from_its_run(c
 
 def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Path) -> None:
     description = copy / "data" / "processed" / "dataset.json"
-    with (copy / "src" / "numnist" / "training" / "blank_pixels.py").open("a") as code:
+    with (copy / "src" / "numnist" / "training" / "loop.py").open("a") as code:
         code.write("\nBLOCK_IMAGES = 300  # changed\n")
     (copy / "src" / "numnist" / "added.py").write_text("ADDED = True\n")
     assert checkout.run(copy, "pipeline.train", "hidden_size=3", "iterations=2").returncode == 0
