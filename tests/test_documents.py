@@ -63,8 +63,7 @@ def test_every_block_of_commands_is_read_by_the_tests_that_run_them(name: str) -
     assert all(block["why"] is None or len(block["why"].split()) > 2 for block in blocks(name))
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(reason="not every block was typed yet: mend what this finds, then take the mark away", strict=False)
+@pytest.mark.soak  # trains what every page trains
 @pytest.mark.parametrize("name", [name for name in FILES if name not in OTHERS and blocks(name)])
 def test_commands_run_as_they_stand(name: str, copy: Path, tmp_path: Path) -> None:
     typed = "\n".join(f"echo '# block {i}'\n{b['commands']}" for i, b in enumerate(blocks(name)) if b["why"] is None)
