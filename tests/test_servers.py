@@ -114,6 +114,6 @@ def run_make(tmp_path: Path) -> Callable[..., str]:
     (tmp_path / ".venv" / ".installed").touch()
 
     def run(*arguments: str) -> str:
-        return subprocess.run(["make", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["make", "--no-print-directory", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     return run

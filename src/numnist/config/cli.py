@@ -21,6 +21,7 @@ ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
 ENDED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes of a command that was told to end
 _NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _UNUSABLE = "?%{}"
+_NO_MEMORY_ERRORS = (MemoryError, SystemError)  # SystemError: what compiled code without memory leaves, as pandas
 _NO_MEMORY = ("Cannot allocate memory", "can't start new thread", "failed to map segment")  # of any kind of error
 
 
@@ -75,7 +76,7 @@ def _words(error: Exception) -> str | None:
         return text
     if isinstance(error, OSError) and error.errno in _NO_ROOM_OR_ACCESS:
         return f"{error.filename}: {error.strerror}. Make room or give access; then run the same command again"
-    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+    if isinstance(error, _NO_MEMORY_ERRORS) or any(sign in text for sign in _NO_MEMORY):
         return (
             f"there is too little memory ({text or 'it is used up'}). Close other programs, raise the limit "
             "(`ulimit -v`), or train fewer or smaller networks; then run the same command again"

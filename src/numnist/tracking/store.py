@@ -118,10 +118,8 @@ def tracking_errors(uri: str, action: str) -> Iterator[None]:
     """
     try:
         yield
-    except (NumnistError, MemoryError):
+    except (NumnistError, MemoryError, SystemError):  # SystemError: of compiled code that got no memory
         raise
-    except SystemError as error:  # what is left of compiled code that got no memory
-        raise MemoryError(str(error)) from None
     except Exception as error:
         kind = "" if type(error).__module__.startswith("mlflow") else f"{type(error).__name__}: "
         reason = " ".join(str(error).split("\n[SQL")[0].split())[:500]
