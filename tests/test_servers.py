@@ -114,6 +114,7 @@ def run_make(tmp_path: Path) -> Callable[..., str]:
     (tmp_path / ".venv" / ".installed").touch()
 
     def run(*arguments: str) -> str:
-        return subprocess.run(["make", "--no-print-directory", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        command = ["make", "--no-print-directory", *arguments]  # which it prints if another make has started the tests
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     return run

@@ -124,7 +124,7 @@ def test_one_trains_in_a_store_and_the_others_wait_and_name_it(ended: Ended) -> 
 
 def test_a_training_that_was_ended_is_killed_and_after_kill_9_the_next_start_says_so(ended: Ended) -> None:
     found = runs(ended.directory)
-    unfinished = [run for run in found if run.data.params.get("iterations") != "1"]  # a trial of one iteration may be done
+    unfinished = [run for run in found if run.data.params.get("iterations") != "1"]  # one iteration is soon done
     assert unfinished and {run.info.status for run in unfinished} == {"KILLED"}
     assert {run.info.status for run in found} <= {"KILLED", "FINISHED"}
     owners = {int(run.data.tags["numnist.owner"].split()[1]) for run in found}
