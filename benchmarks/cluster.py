@@ -81,7 +81,7 @@ def _growth(few: Dataset, engine: WorkerPool | None, scratch: Path, sizes: Seque
 
 def _trained(trials: Sequence[TrainingConfig], data: Dataset, directory: Path, engine: WorkerPool | None) -> float:
     store = scheduling.open_store(directory, data)
-    return _seconds(lambda: list(scheduling.train(trials, data, store, engine=engine)))
+    return _seconds(lambda: list(scheduling.Trainer(data, store, engine=engine).train(trials)))
 
 
 def _seconds(action: Callable[[], object]) -> float:

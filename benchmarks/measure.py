@@ -94,11 +94,8 @@ def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, f
     configs = [reader.check(TrainingConfig, trial | {"arithmetic": contestant}, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
     begun = time.perf_counter()
-    done = [
-        result
-        for some in scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
-        for result in some
-    ]
+    trainer = scheduling.Trainer(data, scheduling.open_store(ROOT / ".checkpoints", data))
+    done = [result for some in trainer.train(configs) for result in some]
     took = time.perf_counter() - begun
     if len(done) != len(trials):
         raise SystemExit(f"the sweep gave {len(done)} results for {len(trials)} trials")
@@ -116,7 +113,8 @@ def track(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:
 
     configs = [reader.check(TrainingConfig, trial | {"arithmetic": contestant}, "the benchmark") for trial in trials]
     data = dataset.load(ROOT / "data" / "processed")
-    [results] = scheduling.train(configs, data, scheduling.open_store(ROOT / ".checkpoints", data))
+    trainer = scheduling.Trainer(data, scheduling.open_store(ROOT / ".checkpoints", data))
+    [results] = trainer.train(configs)
     tracker = runs.connect(ROOT)
     parent = tracker.begin_sweep("benchmark", "benchmark", {})
     begun = time.perf_counter()

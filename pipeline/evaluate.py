@@ -18,13 +18,13 @@ def main() -> None:
     from numnist.evaluation import evaluate
     from numnist.tracking import champion
     from numnist.tracking import runs as tracked
-    from numnist.training import results, scheduling
+    from numnist.training import results
+    from numnist.training.scheduling import Trainer, open_store
 
     processed = ROOT / "data" / "processed"
     data = dataset.load(processed)
-    [reference] = chain.from_iterable(
-        scheduling.train([note()], data, scheduling.open_store(ROOT / ".checkpoints", data))
-    )
+    trainer = Trainer(data, open_store(ROOT / ".checkpoints", data))
+    [reference] = chain.from_iterable(trainer.train([note()]))
     runs = ROOT / "runs"
     sweep = evaluate.Sweep(results.read_table(ROOT / "sweep.csv"), cli.params().axes, runs)
     found = evaluate.evaluate(sweep, data, reference, lambda: dataset.load_test(processed))

@@ -36,7 +36,7 @@ def main() -> None:
     if missing := [name for name, configs in trials.items() if not all(map(store.has, configs))]:
         command = f"python -m pipeline.train -m +experiment={','.join(missing)}"
         raise DataError(f"not all networks of {', '.join(missing)} are trained; `{command}` trains them")
-    everything = scheduling.train([*chain.from_iterable(trials.values())], data, store)
+    everything = scheduling.Trainer(data, store).train([*chain.from_iterable(trials.values())])
     done = {one.config: one for one in chain.from_iterable(everything)}
     found = {name: [done[config] for config in configs] for name, configs in trials.items()}
     content = literature.compare(found, data, lambda: dataset.load_test(ROOT / "data" / "processed"))

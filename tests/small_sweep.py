@@ -32,7 +32,7 @@ def main() -> None:
     train, validation = (Split(*short_training.pictures(images, seed)) for images, seed in ((400, 1), (100, 2)))
     data = Dataset("made-up", "400 and 100 pictures", train, validation)
     store = scheduling.open_store(directory / ".checkpoints", data)
-    for trained in scheduling.train(CONFIGS, data, store, threads=2):
+    for trained in scheduling.Trainer(data, store, threads=2).train(CONFIGS):
         for result in trained:
             results.write_run(directory / "runs" / result.config.name, result, {"name": data.name})
     results.write_table(directory / "sweep.csv", directory / "runs")

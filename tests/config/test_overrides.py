@@ -129,6 +129,16 @@ def test_a_fault_in_any_file_is_refused_with_the_file(
     assert refusal("-m", argument, conf=conf).startswith(f"{conf / file}: {said}")
 
 
+def test_a_directory_of_ones_own_is_composed_from_and_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    mine = tmp_path / "experiment" / "mine.yaml"
+    arguments = "-m", "+experiment=mine,note", "--config-dir", str(tmp_path)
+    mine.write_text("# @package _global_\nseed: 3\n", encoding="utf-8")
+    overrides.check(arguments, ROOT / "conf")
+    mine.write_text("# @package _global_\nseed: -3\n", encoding="utf-8")
+    assert refusal(*arguments).startswith(f"{mine}: seed is -3; allowed: ")
+
+
 def test_a_fault_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMNIST_EXECUTOR", "dask")
     monkeypatch.setenv("NUMNIST_SCHEDULER", "nowhere")

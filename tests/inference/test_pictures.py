@@ -34,7 +34,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Parameters:
     train, validation = (Split(np.ascontiguousarray(t[:, :-1]), t[:, -1].copy()) for t in (table[~aside], table[aside]))
     data = Dataset("mnist-5k", "of the tests", train, validation)
     store = scheduling.open_store(tmp_path_factory.mktemp("store"), data)
-    [result] = chain.from_iterable(scheduling.train([CONFIG], data, store))
+    [result] = chain.from_iterable(scheduling.Trainer(data, store).train([CONFIG]))
     assert result.metrics["validation_accuracy"] > 0.93
     return result.state.parameters
 

@@ -266,8 +266,8 @@ def test_plain_descent_is_told_as_such(page):
 
 
 def test_the_command_and_the_words_know_values_that_come_later(monkeypatch):
-    trial = dict.fromkeys(words.TRAINING_KEYS) | words.USUAL | {"dropout": 0.5}
-    monkeypatch.setattr(words, "TRAINING_KEYS", (*words.TRAINING_KEYS, "dropout"))
+    trial = dict.fromkeys(words.SWEEP_AXES) | words.USUAL | {"dropout": 0.5}
+    monkeypatch.setitem(words.USUAL, "dropout", 0.0)
     assert words.setup(trial) == ", with dropout 0.5"
     assert words.command(trial).endswith(" dropout=0.5")
 

@@ -26,7 +26,8 @@ TAGS = {"git.commit": "abc", "git.dirty": "false", "machine.numpy": "2.0"}
 @pytest.fixture
 def recorded(tmp_path: Path) -> TrackedRun:
     """A record, and its artifacts in the directory `run`."""
-    [result] = chain.from_iterable(scheduling.train([CONFIG], DATA, scheduling.open_store(tmp_path / "first", DATA)))
+    trainer = scheduling.Trainer(DATA, scheduling.open_store(tmp_path / "first", DATA))
+    [result] = chain.from_iterable(trainer.train([CONFIG]))
     results.write_run(tmp_path / "run", result, {"name": "x", "digest": "y"})
     return TrackedRun("id", CONFIG.name, PARAMS, TAGS | {CODE: checkpoints.code_digest()}, DATA.digest)
 

@@ -28,7 +28,7 @@ IDENTITY = {"name": DATA.name, "digest": DATA.digest}
 
 def train(configs: list[TrainingConfig], directory: Path) -> dict[TrainingConfig, Result]:
     store = scheduling.open_store(directory, DATA)
-    return {result.config: result for done in scheduling.train(configs, DATA, store) for result in done}
+    return {result.config: result for done in scheduling.Trainer(DATA, store).train(configs) for result in done}
 
 
 def write(found: dict[TrainingConfig, Result], directory: Path) -> Path:

@@ -24,7 +24,7 @@ def store(directory: Path) -> CheckpointStore:
 
 
 def train(configs: list[TrainingConfig], one: CheckpointStore) -> dict[TrainingConfig, Result]:
-    return {result.config: result for results in scheduling.train(configs, DATA, one) for result in results}
+    return {result.config: result for results in scheduling.Trainer(DATA, one).train(configs) for result in results}
 
 
 def files_of(directory: Path) -> dict[str, bytes]:

@@ -170,7 +170,6 @@ class StackedLauncher(Launcher):
 
     def _train(self, jobs: Sequence[Job], trials: "Sequence[TrainingConfig]") -> Iterator[int]:
         """Train the trials in stacks, and yield the number of each job as soon as it is trained."""
-        from numnist.training import scheduling
         from numnist.training.session import session, trial_of
 
         config = jobs[0].config()
@@ -181,7 +180,7 @@ class StackedLauncher(Launcher):
         one.begin_sweep(trials)
         waiting = set(range(len(jobs)))
         try:
-            for done in scheduling.train([*trials, *more], one.data, one.store, engine=one.engine, watch=one):
+            for done in one.trainer().train([*trials, *more]):
                 trained = {result.config for result in done}
                 for number in sorted(number for number in waiting if trials[number] in trained):
                     waiting.remove(number)

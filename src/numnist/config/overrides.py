@@ -9,9 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra import initialize_config_dir
+from hydra._internal.utils import get_args_parser  # Hydra has no public name for what reads its command line
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
@@ -36,7 +38,12 @@ def check(arguments: Sequence[str], conf: Path) -> None:
     if given.help or given.hydra_help or given.cfg or given.info or given.shell_completion:
         return
     try:
-        _check_jobs(given, _loader(conf, given.config_dir))
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            if given.config_dir:
+                more = f"file://{Path(given.config_dir).resolve()}"
+                loader.get_search_path().prepend("command-line", more, SearchPathQuery(provider="schema"))
+            _check_jobs(given, loader)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"the configuration cannot be composed: {error}") from None
 
@@ -87,14 +94,6 @@ def _holds(path: Path, key: str) -> bool:
             return False
         values = values[name]
     return True
-
-
-def _loader(conf: Path, more: str | None) -> ConfigLoader:
-    """Return what composes configurations out of conf/, and of the directory of `--config-dir`."""
-    path = create_config_search_path(str(conf))
-    if more:
-        path.append("command-line", f"file://{Path(more).resolve()}")
-    return ConfigLoaderImpl(path)
 
 
 def _check_jobs(given: Namespace, loader: ConfigLoader) -> None:

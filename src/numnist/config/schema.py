@@ -4,7 +4,7 @@ The ranges stand here and nowhere else; `reader.py` checks values against them. 
 training values that they vary. Imports the standard library alone, so that training needs no more than NumPy.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -96,7 +96,7 @@ class Axes(Record):
 class Common(Record):
     """The training values that all trials of the sweep in params.yaml share."""
 
-    initialization: Literal["he", "uniform"]
+    initialization: Literal["he", "uniform"] = "he"
     batch_size: Annotated[int, Range(0, 1_000_000)] = 0
     momentum: Annotated[float, Range(0, 0.999)] = 0.0
     weight_decay: Annotated[float, Range(0, 1)] = 0.0
@@ -106,37 +106,23 @@ class Common(Record):
     arithmetic: Literal["exact", "fast"] = "exact"
 
 
+_SHORT_KEYS = {"batch_size": "b", "momentum": "m", "weight_decay": "wd"}  # in the names of trials
+
+
 @dataclass(frozen=True)
 class TrainingConfig(Common, Axes):
     """All that decides how one network is trained, except the data and the code.
 
-    The defaults are the note's: plain descent over all training images at once, at a constant rate.
+    The defaults are the note's: plain descent over all training images at once, at a constant rate. Only the first
+    weights are He's.
     """
 
     @property
     def name(self) -> str:
         """A name for directories and lists that sorts as the numbers do, and that no other trial has."""
         plain = f"h{self.hidden_size:04d}-lr{_short(self.learning_rate)}-it{self.iterations:05d}-s{self.seed}"
-        return "-".join([plain, *self._differences()])
-
-    def _differences(self) -> Iterator[str]:
-        """Say in short what is not as usual."""
-        if self.initialization != "he":
-            yield self.initialization
-        if self.batch_size:
-            yield f"b{self.batch_size}"
-        if self.momentum:
-            yield f"m{_short(self.momentum)}"
-        if self.weight_decay:
-            yield f"wd{_short(self.weight_decay)}"
-        if self.schedule != "constant":
-            yield self.schedule
-        if self.recipe != "note":
-            yield self.recipe
-        if self.train_on != "training":
-            yield self.train_on
-        if self.arithmetic != "exact":
-            yield self.arithmetic
+        values = ((item.name, getattr(self, item.name), item.default) for item in fields(Common))
+        return "-".join([plain, *(_short(value, key) for key, value, usual in values if value != usual)])
 
     @property
     def checkpoint_config(self) -> "TrainingConfig":
@@ -152,9 +138,9 @@ class TrainingConfig(Common, Axes):
         return self.hidden_size, self.batch_size, self.train_on, self.arithmetic
 
 
-def _short(number: float) -> str:
-    """Write a number with every digit that counts."""
-    return repr(number).removesuffix(".0")
+def _short(value: float | str, key: str = "") -> str:
+    """Write a value: a number behind its key, with every digit that counts; a word speaks for itself."""
+    return value if isinstance(value, str) else _SHORT_KEYS.get(key, key) + repr(value).removesuffix(".0")
 
 
 SWEEP_AXES = tuple(item.name for item in fields(Axes))

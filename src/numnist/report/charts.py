@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from numnist.common.chance import wilson_interval
 from numnist.report import svg
-from numnist.report.svg import Bar, Cell, Interval, Line
+from numnist.report.svg import Axes, Bar, Cell, Interval, Line
 from numnist.training.results import FINISHED
 
 Array = np.ndarray
@@ -79,8 +79,7 @@ def longest(sweep: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> Grouped:
 def error_curves(grouped: Grouped) -> list[Markup]:
     """Draw the validation error over iterations, a figure per hidden size, a line per rate."""
     lines = {size: _lines(groups, lambda table: 1 - table["validation_accuracy"]) for size, groups in grouped.items()}
-    lowest = min(float(line.y.min()) for group in lines.values() for line in group)
-    return _small_multiples(lines, "validation error", (0.9 * max(lowest, _LEAST), 1.0), svg.percent)
+    return _small_multiples(lines, "validation error", svg.percent, highest=1.0)
 
 
 def loss_curves(grouped: Grouped) -> list[Markup]:
@@ -90,9 +89,7 @@ def loss_curves(grouped: Grouped) -> list[Markup]:
         + _lines(groups, lambda table: table["validation_loss"])
         for size, groups in grouped.items()
     }
-    lowest = min(float(line.y.min()) for group in lines.values() for line in group)
-    highest = max(float(line.y.max()) for group in lines.values() for line in group)
-    return _small_multiples(lines, "loss (nats per image)", (0.9 * max(lowest, _LEAST), 1.1 * highest), "{:g}".format)
+    return _small_multiples(lines, "loss (nats per image)", "{:g}".format)
 
 
 def test_intervals(metrics: Mapping[str, Any]) -> Markup:
@@ -111,17 +108,13 @@ def effects(importance: pd.DataFrame, sweep: pd.DataFrame) -> list[Markup]:
     errors = 1 - finished["validation_accuracy"]
     y_range = 0.9 * max(float(errors.min()), _LEAST), 1.0
     ordered = importance[importance["hyperparameter"] != "seed"].sort_values("share", ascending=False, kind="stable")
-    return [
-        svg.dots(
-            [(f"{value:g}", group.tolist()) for value, group in errors.groupby(finished[row["hyperparameter"]])],
-            title=f"{_WORDS.get(row['hyperparameter'], row['hyperparameter'])}: {row['share']:.0%}",
-            x_title=_WORDS.get(row["hyperparameter"], row["hyperparameter"]),
-            y_title="validation error",
-            y_range=y_range,
-            label=svg.percent,
-        )
-        for row in ordered.to_dict("records")
-    ]
+    figures = []
+    for axis, share in zip(ordered["hyperparameter"], ordered["share"]):
+        groups = [(f"{value:g}", group.tolist()) for value, group in errors.groupby(finished[axis])]
+        words = _WORDS.get(axis, axis)
+        plot = Axes(f"{words}: {share:.0%}", words, "validation error", y_range, svg.percent)
+        figures.append(svg.dots(groups, plot))
+    return figures
 
 
 def confusion(counts: Array, names: Sequence[str]) -> Markup:
@@ -165,17 +158,14 @@ def _place(row: Mapping[Any, Any]) -> tuple[int, float, int]:
 
 
 def _small_multiples(
-    lines: Mapping[int, Iterable[Line]], title: str, y_range: tuple[float, float], label: Callable[[float], str]
+    lines: Mapping[int, Sequence[Line]], title: str, label: Callable[[float], str], highest: float | None = None
 ) -> list[Markup]:
+    """Draw a figure per hidden size, all on one scale."""
+    lowest = min(float(line.y.min()) for group in lines.values() for line in group)
+    highest = highest or 1.1 * max(float(line.y.max()) for group in lines.values() for line in group)
+    y_range = 0.9 * max(lowest, _LEAST), highest
     return [
-        svg.curves(
-            list(group),
-            title=f"{size:,} hidden units",
-            x_title="iterations",
-            y_title=title,
-            y_range=y_range,
-            label=label,
-        )
+        svg.curves(group, Axes(f"{size:,} hidden units", "iterations", title, y_range, label))
         for size, group in lines.items()
     ]
 

@@ -55,37 +55,31 @@ class Frame:
         return self.bottom - share * (self.bottom - self.top)
 
 
-def curves(
-    lines: Sequence[Line],
-    *,
-    title: str,
-    x_title: str,
-    y_title: str,
-    y_range: tuple[float, float],
-    label: Callable[[float], str],
-) -> Markup:
-    """Draw curves over iterations, the vertical axis logarithmic; what comes last lies on top."""
-    frame = Frame(52, 30, 336, 208, (0, max(float(line.x[-1]) for line in lines)), y_range, log_y=True)
-    parts = [*_axes(frame, _even_ticks(*frame.x_range), log_ticks(*y_range), label, x_title, y_title)]
+@dataclass(frozen=True)
+class Axes:
+    """What stands at the axes of a plot, of which the vertical one is logarithmic; `label` writes its values."""
+
+    title: str
+    x_title: str
+    y_title: str
+    y_range: tuple[float, float]
+    label: Callable[[float], str]
+
+
+def curves(lines: Sequence[Line], axes: Axes) -> Markup:
+    """Draw curves over iterations; what comes last lies on top."""
+    frame = Frame(52, 30, 336, 208, (0, max(float(line.x[-1]) for line in lines)), axes.y_range, log_y=True)
+    parts = []
     for line in lines:
         style = f"line c{line.colour % COLOURS} {line.kind}" + (" dashed" if line.dashed else "")
         parts.append(_tag("polyline", points=_points(frame, line.x, line.y), class_=style))
-    parts.append(_text(frame.left, 14, title, "title", "start"))
-    return _svg(346, 246, f"{title}: {y_title} over {x_title}", parts)
+    return _plot(axes, frame, _even_ticks(*frame.x_range), parts, "over")
 
 
-def dots(
-    groups: Sequence[tuple[str, Sequence[float]]],
-    *,
-    title: str,
-    x_title: str,
-    y_title: str,
-    y_range: tuple[float, float],
-    label: Callable[[float], str],
-) -> Markup:
-    """Draw a column of dots per group on a logarithmic axis, and a line through the groups' means."""
-    frame = Frame(52, 30, 336, 208, (-0.5, len(groups) - 0.5), y_range, log_y=True)
-    parts = _axes(frame, [], log_ticks(*y_range), label, x_title, y_title)
+def dots(groups: Sequence[tuple[str, Sequence[float]]], axes: Axes) -> Markup:
+    """Draw a column of dots per group, and a line through the groups' means."""
+    frame = Frame(52, 30, 336, 208, (-0.5, len(groups) - 0.5), axes.y_range, log_y=True)
+    parts = []
     step = -(-7 * max(len(name) for name, _ in groups) * len(groups) // 284)  # names of 7 pixels a letter must fit
     for i, (name, values) in enumerate(groups):
         x = float(frame.x(i))
@@ -94,8 +88,7 @@ def dots(
             parts.append(_text(x, frame.bottom + 17, name, "tick", "middle"))
     means = np.array([math.fsum(values) / len(values) for _, values in groups])
     parts.append(_tag("polyline", points=_points(frame, np.arange(len(groups)), means), class_="line c0"))
-    parts.append(_text(frame.left, 14, title, "title", "start"))
-    return _svg(346, 246, f"{title}: {y_title} by {x_title}", parts)
+    return _plot(axes, frame, [], parts, "by")
 
 
 @dataclass(frozen=True)
@@ -231,6 +224,14 @@ def _even_ticks(low: float, high: float, about: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
     return [round(step * k, 12) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _plot(axes: Axes, frame: Frame, x_ticks: Sequence[float], parts: Sequence[Markup], word: str) -> Markup:
+    """Put axes and a title around what is drawn in a frame."""
+    ticks = log_ticks(*axes.y_range)
+    around = _axes(frame, x_ticks, ticks, axes.label, axes.x_title, axes.y_title)
+    title = _text(frame.left, 14, axes.title, "title", "start")
+    return _svg(346, 246, f"{axes.title}: {axes.y_title} {word} {axes.x_title}", [*around, *parts, title])
 
 
 def _axes(

@@ -1,16 +1,14 @@
 """What the page says in words, so that each sentence follows from the values of a configuration."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from numnist.config.schema import SWEEP_AXES, TRAINING_KEYS, TrainingConfig
+from numnist.config.schema import SWEEP_AXES, Common
 
 Trial = Mapping[str, Any]  # name and configuration
-USUAL = {"initialization": "he"} | {
-    item.name: item.default for item in fields(TrainingConfig) if item.default is not MISSING
-}
+USUAL = {item.name: item.default for item in fields(Common)}
 UI = "http://127.0.0.1:5000"  # where `make ui` serves MLflow's pages
 _EXPERIMENT = 1  # what a store calls the first experiment that is made in it
 _DIGEST_LENGTH = 36  # of a data set's digest, what MLflow keeps
@@ -28,8 +26,7 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
 
 def unusual(trial: Trial) -> dict[str, Any]:
     """Return the values that are not the usual ones: plain descent over all training images, from He's weights."""
-    values = {key: trial.get(key, USUAL.get(key)) for key in TRAINING_KEYS if key not in SWEEP_AXES}
-    return {key: value for key, value in values.items() if value != USUAL.get(key)}
+    return {key: trial[key] for key, usual in USUAL.items() if trial.get(key, usual) != usual}
 
 
 def setup(trial: Trial) -> str:

@@ -12,7 +12,8 @@ from numnist.data.dataset import Dataset
 from numnist.reproduce import verify
 from numnist.reproduce.verify import SAME, Difference
 from numnist.tracking.runs import CODE, TrackedRun
-from numnist.training import results, scheduling
+from numnist.training import results
+from numnist.training.scheduling import Trainer, open_store
 
 _FILES = ("weights.npz", "curves.csv")  # no weights of a trial that diverged
 
@@ -36,7 +37,8 @@ def replay(recorded: TrackedRun, artifacts: Path, data: Dataset, here: Mapping[s
     `here` are the tags that this process would give a run.
     """
     config = config_of(recorded)
-    [result] = chain.from_iterable(scheduling.train([config], data, scheduling.open_store(scratch / "trials", data)))
+    trainer = Trainer(data, open_store(scratch / "trials", data))
+    [result] = chain.from_iterable(trainer.train([config]))
     identity = {"name": data.name, "digest": data.digest}
     results.write_run(scratch / "run", result, identity)
     names = [name for name in _FILES if (artifacts / name).exists() or (scratch / "run" / name).exists()]

@@ -21,7 +21,7 @@ from numnist.data.dataset import Dataset
 from numnist.training import stacks
 from numnist.training.checkpoints import CheckpointStore
 from numnist.training.clock import Watch
-from numnist.training.loop import Images, State, TrainingTask
+from numnist.training.loop import Stack, State, TrainingTask
 from numnist.training.results import Result
 from numnist.training.stacks import Plan, Trained, work
 from numnist.training.threads import Threads
@@ -50,57 +50,109 @@ def open_store(directory: Path, data: Dataset) -> CheckpointStore:
     return CheckpointStore(directory, data.digest, len(data.classes))
 
 
-def train(
-    configs: Sequence[TrainingConfig],
-    data: Dataset,
-    store: CheckpointStore,
-    *,
-    threads: int | None = None,
-    engine: WorkerPool | None = None,
-    watch: Watch | None = None,
-) -> Iterator[list[Result]]:
-    """Train what the store does not hold, and yield the results of the given trials a stack at a time.
+@dataclass(frozen=True)
+class Trainer:
+    """Trains trials on a data set: in this process on so many threads (None: all cores), or by an engine's workers."""
 
-    In this process, every state that a trial asks for is stored as soon as it is reached, and all that is under way
-    every CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits. An engine's workers
-    return whole stacks, which are stored as they come.
-    """
-    stored = _stored(configs, store)
-    yield stored
-    if missing := _besides(configs, stored):
-        with store.locked():
-            yield from _train_missing(missing, data, store, threads, engine, watch)
+    data: Dataset
+    store: CheckpointStore
+    threads: int | None = None
+    engine: WorkerPool | None = None
+    watch: Watch | None = None
 
+    def train(self, configs: Sequence[TrainingConfig]) -> Iterator[list[Result]]:
+        """Train what the store does not hold, and yield the results of the given trials a stack at a time.
 
-def _train_missing(
-    configs: Sequence[TrainingConfig],
-    data: Dataset,
-    store: CheckpointStore,
-    threads: int | None,
-    engine: WorkerPool | None,
-    watch: Watch | None,
-) -> Iterator[list[Result]]:
-    """Train trials in stacks, but for those that another process has trained while this one waited."""
-    stored = _stored(configs, store)
-    yield stored
-    plans = plan(_besides(configs, stored), store, engine.workers if engine else 1)
-    if not plans:
-        return
-    with progress.bar("training", sum(one.work for one in plans)) as report:
-        if engine:
-            yield from _train_elsewhere(plans, data, store, engine, report, watch)
+        In this process, every state that a trial asks for is stored as soon as it is reached, and all that is under way
+        every CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits. An engine's
+        workers return whole stacks, which are stored as they come.
+        """
+        yield (stored := self._stored(configs))
+        if missing := _besides(configs, stored):
+            with self.store.locked():
+                yield (stored := self._stored(missing))  # by another process, for which this one waited
+                yield from self._train(_besides(missing, stored))
+
+    def _train(self, configs: Sequence[TrainingConfig]) -> Iterator[list[Result]]:
+        plans = plan(configs, self.store, self.engine.workers if self.engine else 1)
+        if not plans:
             return
-        laid_out = functools.cache(lambda *which: stacks.lay_out(data, *which))
-        with Threads(threads or machine.cores()) as pool:
-            for number, one in enumerate(plans, 1):
-                words = f"stack {number} of {len(plans)}"
-                yield list(_train_here(one, laid_out(one.train_on, one.arithmetic), pool, store, report, words, watch))
+        with progress.bar("training", sum(one.work for one in plans)) as report:
+            if self.engine:
+                yield from self._train_elsewhere(plans, self.engine, report)
+                return
+            laid_out = functools.cache(lambda *which: stacks.lay_out(self.data, *which))
+            with Threads(self.threads or machine.cores()) as pool:
+                for number, one in enumerate(plans, 1):
+                    words = f"stack {number} of {len(plans)}"
+                    yield list(self._train_here(one, stacks.descend(one, laid_out(*one.images), pool), report, words))
 
+    def _train_elsewhere(self, plans: Sequence[Plan], engine: WorkerPool, report: Report) -> Iterator[list[Result]]:
+        """Hand all stacks to the workers, and store and yield each as it comes back.
 
-def _stored(configs: Sequence[TrainingConfig], store: CheckpointStore) -> list[Result]:
-    """Return the results of those trials that are in the store."""
-    found = ((config, store.finished(config)) for config in dict.fromkeys(configs))
-    return [Result(config, store.key(config), state) for config, state in found if state]
+        A stack that fails is told at once, and raised when all others are through; lost workers are an ExecutorError.
+        """
+        identity = stacks.identity_here() | {"data": self.data.digest}
+        futures: dict[Future[list[Trained]], Plan] = {}
+        failed: list[Exception] = []
+        try:
+            for one in plans:
+                if self.watch:
+                    self.watch.started(one.trials)
+                futures[engine.executor.submit(stacks.train, one, engine.data, identity, engine.threads)] = one
+            for number, future in enumerate(as_completed(futures), 1):
+                one = futures.pop(future)
+                try:
+                    trained = future.result()
+                except ExecutorError:
+                    raise
+                except BrokenProcessPool:
+                    raise ExecutorError(
+                        "a worker process ended by itself: killed, or out of memory (then give executor.workers "
+                        "fewer). What is finished is kept; the same command trains the rest"
+                    ) from None
+                except Exception as error:
+                    log.exception("a stack failed: %s", ", ".join(trial.name for trial in one.trials))
+                    failed.append(error)
+                    continue
+                report(one.work, f"stack {number} of {len(plans)}, {engine.workers} workers")
+                yield [self._save(*done) for done in trained]
+                self.store.remove_checkpoints(task.config for task in one.tasks)
+        finally:
+            for future in futures:
+                future.cancel()
+        if failed:
+            raise ExceptionGroup(f"{len(failed)} of {len(plans)} stacks failed", failed)
+
+    def _train_here(
+        self, one: Plan, training: Iterator[tuple[Stack, list[Trained]]], report: Report, words: str
+    ) -> Iterator[Result]:
+        """Follow the training of a stack, store what it passes through, and yield the trials that are done."""
+        saved = started = time.monotonic()
+        first = one.tasks[0].iteration
+        if self.watch:
+            self.watch.started(one.trials)
+        for stack, done in training:
+            if self.watch:
+                self.watch.reached(stack)
+            yield from (self._save(*each) for each in done)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                for i in stack.unfinished():
+                    self.store.save_checkpoint(stack.configs[i], stack.state(i))
+                saved = time.monotonic()
+            pace = (stack.iteration - first + 1) / max(time.monotonic() - started, 1e-9)
+            report(sum(map(network.units, stack.configs)), f"{words}, {pace:.1f} iterations/s")
+        self.store.remove_checkpoints(task.config for task in one.tasks)
+
+    def _stored(self, configs: Sequence[TrainingConfig]) -> list[Result]:
+        """Return the results of those trials that are in the store."""
+        found = ((config, self.store.finished(config)) for config in dict.fromkeys(configs))
+        return [Result(config, self.store.key(config), state) for config, state in found if state]
+
+    def _save(self, trial: TrainingConfig, state: State) -> Result:
+        """Store a trial that is done."""
+        self.store.save(trial, state)
+        return Result(trial, self.store.key(trial), state)
 
 
 def _besides(configs: Sequence[TrainingConfig], results: Sequence[Result]) -> list[TrainingConfig]:
@@ -152,82 +204,3 @@ def _parts(tasks: Sequence[TrainingTask], fair: float) -> int:
     config = tasks[0].config
     most = max(1, (BATCH_STACK_ROWS if config.batch_size else STACK_ROWS) // network.units(config))
     return max(math.ceil(len(tasks) / most), math.ceil(sum(map(work, tasks)) / fair))
-
-
-def _train_elsewhere(
-    plans: Sequence[Plan],
-    data: Dataset,
-    store: CheckpointStore,
-    engine: WorkerPool,
-    report: Report,
-    watch: Watch | None,
-) -> Iterator[list[Result]]:
-    """Hand all stacks to the workers, and store and yield each as it comes back.
-
-    A stack that fails is told at once, and raised when all others are through; lost workers are an ExecutorError.
-    """
-    identity = stacks.identity_here() | {"data": data.digest}
-    futures: dict[Future[list[Trained]], Plan] = {}
-    failed: list[Exception] = []
-    try:
-        for one in plans:
-            if watch:
-                watch.started(one.trials)
-            futures[engine.executor.submit(stacks.train, one, engine.data, identity, engine.threads)] = one
-        for number, future in enumerate(as_completed(futures), 1):
-            one = futures.pop(future)
-            try:
-                trained = future.result()
-            except ExecutorError:
-                raise
-            except BrokenProcessPool:
-                raise ExecutorError(
-                    "a worker process ended by itself: killed, or out of memory (then give executor.workers fewer). "
-                    "What is finished is kept; the same command trains the rest"
-                ) from None
-            except Exception as error:
-                log.exception("a stack failed: %s", ", ".join(trial.name for trial in one.trials))
-                failed.append(error)
-                continue
-            report(one.work, f"stack {number} of {len(plans)}, {engine.workers} workers")
-            yield [_kept(trial, state, store) for trial, state in trained]
-            store.remove_checkpoints(task.config for task in one.tasks)
-    finally:
-        for future in futures:
-            future.cancel()
-    if failed:
-        raise ExceptionGroup(f"{len(failed)} of {len(plans)} stacks failed", failed)
-
-
-def _train_here(
-    one: Plan,
-    images: Images,
-    pool: Threads,
-    store: CheckpointStore,
-    report: Report,
-    words: str,
-    watch: Watch | None,
-) -> Iterator[Result]:
-    """Train one stack in this process, store what it passes through, and yield the trials that are done."""
-    saved = started = time.monotonic()
-    first = one.tasks[0].iteration
-    if watch:
-        watch.started(one.trials)
-    for stack, done in stacks.descend(one, images, pool):
-        if watch:
-            watch.reached(stack)
-        for trial, state in done:
-            yield _kept(trial, state, store)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            for i in stack.unfinished():
-                store.save_checkpoint(stack.configs[i], stack.state(i))
-            saved = time.monotonic()
-        pace = (stack.iteration - first + 1) / max(time.monotonic() - started, 1e-9)
-        report(sum(map(network.units, stack.configs)), f"{words}, {pace:.1f} iterations/s")
-    store.remove_checkpoints(task.config for task in one.tasks)
-
-
-def _kept(trial: TrainingConfig, state: State, store: CheckpointStore) -> Result:
-    """Store a trial that is done."""
-    store.save(trial, state)
-    return Result(trial, store.key(trial), state)

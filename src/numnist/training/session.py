@@ -21,6 +21,7 @@ from numnist.training import checkpoints, executors, results, scheduling
 from numnist.training.clock import Clock
 from numnist.training.loop import Stack
 from numnist.training.results import Result
+from numnist.training.scheduling import Trainer
 
 _COMPOSED = "the composed configuration"
 
@@ -52,6 +53,10 @@ class Session:
             directory = self.root / "data" / "processed"
             self.engine = self.resources.enter_context(executors.opened(settings, self.data, directory))
             self.settings = settings
+
+    def trainer(self) -> Trainer:
+        """Return what trains the trials of this process, as `use` says, and lets it follow them."""
+        return Trainer(self.data, self.store, engine=self.engine, watch=self)
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
         """Open the tracking run that the trials of a sweep are children of, or go on with it if it was cut off.
@@ -90,8 +95,7 @@ class Session:
         key, directory = self.store.key(config), output / config.name
         self.wanted.add(config)
         try:
-            trained = scheduling.train([config], self.data, self.store, engine=self.engine, watch=self)
-            [result] = chain.from_iterable(trained)
+            [result] = chain.from_iterable(self.trainer().train([config]))
             identity = {"name": self.data.name, "digest": self.data.digest}
             results.write_run(directory, result, identity)
         except Exception:  # closed at once: in a launcher's worker, nothing calls `end`

@@ -32,14 +32,9 @@ class Plan:
     trials: Sequence[TrainingConfig]
 
     @property
-    def train_on(self) -> str:
-        """Which images its networks are trained on."""
-        return self.tasks[0].config.train_on
-
-    @property
-    def arithmetic(self) -> str:
-        """How its networks compute."""
-        return self.tasks[0].config.arithmetic
+    def images(self) -> tuple[str, str]:
+        """Which images its networks are trained on, and in which arithmetic; as `lay_out` takes them."""
+        return self.tasks[0].config.train_on, self.tasks[0].config.arithmetic
 
     @property
     def work(self) -> float:
@@ -83,7 +78,7 @@ def train(plan: Plan, data: Dataset | Path, identity: Mapping[str, str], threads
     """
     if told := differences(identity, identity_here()):
         raise ExecutorError(f"the worker {socket.gethostname()}, process {os.getpid()}, is refused: {told}")
-    images = _images(data, identity["data"], plan.train_on, plan.arithmetic)
+    images = _images(data, identity["data"], *plan.images)
     with Threads(threads) as pool:
         return [one for _, done in descend(plan, images, pool) for one in done]
 
