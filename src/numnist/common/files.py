@@ -138,4 +138,6 @@ def _read_archive(path: Path, names: list[str]) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
     except Exception as error:  # damaged bytes surface as a dozen types, from zip, zlib, tokenize and others
-        raise DataError(f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run `dvc repro`") from None
+        raise DataError(
+            f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run `dvc repro`"
+        ) from None
