@@ -142,6 +142,7 @@ def _sweep_in_place(tracker: Tracker, root: Path, winner: Winner, *, evaluated: 
     parent = tracker.sweep(sweep_key(root))
     trial = tracker.trial(winner.weights, parent) if parent else None
     if parent is None or trial is None:
+        _weights(root, winner)  # what is damaged is not logged as if it were right
         parent = _restore_sweep(tracker, root)
         trial = tracker.trial(winner.weights, parent)
     if trial is None:
