@@ -142,13 +142,14 @@ def _sweep_in_place(tracker: Tracker, root: Path, winner: Winner, *, evaluated: 
     parent = tracker.sweep(sweep_key(root))
     trial = tracker.trial(winner.weights, parent) if parent else None
     if parent is None or trial is None:
+        _weights(root, winner)  # what is damaged is not logged as if it were right
         parent = _restore_sweep(tracker, root)
         trial = tracker.trial(winner.weights, parent)
     if trial is None:
         raise _changed(root, winner)
     if WINNER not in trial.data.tags:
-        for run_id in (trial.info.run_id, parent):
-            tracker.log_metrics(run_id, winner.figures)
+        tracker.log_metrics(parent, winner.figures)  # validation: the mean over seeds
+        tracker.log_metrics(trial.info.run_id, {"test_accuracy": winner.figures["test_accuracy"]})
         tracker.set_tags(trial.info.run_id, {WINNER: f"of {len(list((root / 'runs').glob('*/result.json')))} trials"})
     reference = root / "reports" / "reference"
     if (reference / "result.json").exists() and files.read_json(reference / "result.json")["key"] not in (
