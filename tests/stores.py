@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from numnist.common import files
 from numnist.config.schema import TrainingConfig
-from numnist.tracking import owners, registry
+from numnist.tracking import owners, registry, store
 from numnist.tracking.runs import Tracker
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.1, iterations=3, seed=0, initialization="he")
@@ -27,6 +28,14 @@ def weights_file(path: Path, bias: list[float]) -> Path:
     parts = {"W1": np.eye(10, 784), "b1": np.zeros((10, 1)), "W2": 10 * np.eye(10), "b2": np.reshape(bias, (10, 1))}
     files.save_arrays(path, {name: part.astype("float32") for name, part in parts.items()})
     return path
+
+
+def make_store(root: Path) -> Path:
+    """Make an empty store of a checkout's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        store.connect(root)
+    return root
 
 
 def copy_store(template: Path, root: Path) -> None:

@@ -58,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
         tracker = tracked.connect(root)
-        registry.crown(tracker.store, register(tracker, root / "trial").version, {})
+        registry.set_champion(tracker.store, register(tracker, root / "trial").version, {})
     process = checkout.start(
         checkout.make(root / "checkout"), "-m", "pipeline.serve", "--port", str(port), **environment
     )

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import sqlalchemy
 from limits import no_file_larger_than
-from stores import copy_store, disown, register
+from stores import copy_store, disown, make_store, register
 
 from numnist.common import files
 from numnist.common.errors import DataError, TrackingError
 from numnist.config.schema import DataConfig, TrainingConfig
 from numnist.data import dataset, idx
+from numnist.tracking import recorded
 from numnist.tracking import runs as tracked
 from numnist.training.session import Session
 
@@ -39,10 +40,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         files.write_bytes(root / "raw" / f"{prefix}-images-idx3-ubyte", idx.pack(split.pixels))
         files.write_bytes(root / "raw" / f"{prefix}-labels-idx1-ubyte", idx.pack(split.labels))
     dataset.preprocess(root / "raw", root / "data" / "processed", DataConfig("made-up", 4, 0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracked.connect(root)
-    return root
+    return make_store(root)
 
 
 @pytest.fixture
@@ -220,4 +218,4 @@ def _object_array(root: Path, trap: Path) -> bytes:
 @pytest.mark.parametrize("run", ["../../secret", "..", "/etc/passwd", "file:///etc/passwd", "no-such-run"])
 def test_a_run_that_is_a_path_or_a_slip_is_refused_and_the_store_is_not_blamed(root: Path, run: str) -> None:
     with pytest.raises(DataError, match=f"holds no run {run}; `make ui` shows which there are"):
-        tracked.connect(root).weights_of(run, root)
+        recorded.read_trial(tracked.connect(root).store, run)

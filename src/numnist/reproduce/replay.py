@@ -11,7 +11,8 @@ from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.reproduce import verify
 from numnist.reproduce.verify import SAME, Difference
-from numnist.tracking.runs import CODE, TrackedRun
+from numnist.tracking.recorded import TrackedRun
+from numnist.tracking.runs import CODE
 from numnist.training import results
 from numnist.training.scheduling import Trainer, open_store
 

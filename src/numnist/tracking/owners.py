@@ -59,21 +59,16 @@ def is_alive(tags: Mapping[str, str]) -> bool:
         return False
 
 
-class Heartbeat:
-    """Calls a function once a minute, in a thread of its own, until `stop`."""
+def start_heartbeat(beat: Callable[[], None]) -> Callable[[], None]:
+    """Call a function once a minute, in a thread of its own, until what is returned is called."""
+    over = threading.Event()
 
-    def __init__(self, beat: Callable[[], None]) -> None:
-        self.over = threading.Event()
-        self.beat = beat
-        threading.Thread(target=self._run, daemon=True).start()
+    def run() -> None:
+        while not over.wait(BEAT_SECONDS):
+            beat()
 
-    def _run(self) -> None:
-        while not self.over.wait(BEAT_SECONDS):
-            self.beat()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self.over.set()
+    threading.Thread(target=run, daemon=True).start()
+    return over.set
 
 
 @functools.cache
