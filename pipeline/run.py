@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from numnist.common import dvc_lock, files, processes
-from numnist.common.errors import NumnistError
+from numnist.common.errors import FetchError, NumnistError
 from numnist.config import cli
 from numnist.tracking import champion, provenance, runs
 from pipeline import ROOT, fetch
@@ -60,7 +60,6 @@ def _configure_git() -> None:
 
 def _data_is_available() -> bool:
     """Whether the data set of params.yaml is there or can be fetched; if not, say so."""
-    from numnist.common.errors import FetchError
     from numnist.data import fetching
 
     params = cli.params()

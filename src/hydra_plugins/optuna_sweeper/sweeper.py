@@ -172,11 +172,7 @@ def _study(settings: Search) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        chosen = (
-            optuna.samplers.TPESampler(
-                seed=settings.seed, constant_liar=True
-            )  # the trials of a batch keep off each other
-            if settings.sampler == "tpe"
-            else optuna.samplers.RandomSampler(seed=settings.seed)
-        )
-    return optuna.create_study(direction="maximize", sampler=chosen)
+        sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=settings.seed)
+        if settings.sampler == "tpe":  # a constant liar keeps the trials of a batch apart
+            sampler = optuna.samplers.TPESampler(seed=settings.seed, constant_liar=True)
+    return optuna.create_study(direction="maximize", sampler=sampler)

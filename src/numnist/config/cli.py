@@ -60,7 +60,7 @@ def run(command: Callable[[], None]) -> None:
 
 
 def _check_path() -> None:
-    """Refuse a place whose name MLflow would cut or decode in the address of its database, or DVC cannot write down."""
+    """Refuse a checkout whose path MLflow would cut or decode as an address, or DVC cannot write down."""
     path = str(ROOT)
     found = [letter for letter in path if letter in _UNUSABLE or not letter.isprintable()]
     if found:
@@ -85,7 +85,7 @@ def _message(error: Exception) -> str | None:
 
 
 class _Output(io.FileIO):
-    """Standard output or error. What is written after its reader has gone is lost, and nothing else is."""
+    """Standard output or error; what is written after its reader has gone is dropped, without an error."""
 
     def write(self, content: Any) -> int:
         """Write, or note that nobody reads."""

@@ -1,4 +1,4 @@
-"""What the report and DVC's plots show of images: tables by class, curves, and pictures put aside as arrays."""
+"""What the report and DVC's plots show of images: tables by class, curves, and pictures, kept as arrays."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def plots(
 
 
 def pictures(data: Dataset, test: Split, predictions: Predictions, best: Parameters) -> dict[str, Array]:
-    """Put pictures aside: samples of the training images, confident mistakes, right answers, and hidden units.
+    """Choose pictures to keep: samples of the training images, confident mistakes, right answers, and hidden units.
 
     Mistakes stand worst first; the others by class, evenly through their split.
     """

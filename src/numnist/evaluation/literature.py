@@ -59,7 +59,7 @@ def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable
         asdict(one) | _errors(found[one.experiment], parts[one.measured_on]) | {"ours": _values(found[one.experiment])}
         for one in RECORDS
     ]
-    return {"dataset": {"name": data.name, "digest": data.digest}, "rows": rows}
+    return {"dataset": data.identity, "rows": rows}
 
 
 def markdown(content: Mapping[str, Any]) -> str:

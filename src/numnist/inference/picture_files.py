@@ -1,8 +1,6 @@
 """A picture file becomes brightness: PNG, JPEG, WebP, BMP, TIFF or GIF, of any mode, in bounded memory."""
 
-import struct
 import warnings
-import zlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,20 +18,6 @@ _CONVERT_HEIC = (
     "is HEIC or AVIF, which is not read; convert it: `sips -s format jpeg IN --out out.jpg` on a Mac, "
     "`heif-convert IN out.jpg` on Linux, or set the phone's camera to save the most compatible format"
 )
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)  # what Pillow's readers raise on broken files
 
 
 def read_brightness(path: Path) -> np.ndarray:
@@ -56,7 +40,9 @@ def read_brightness(path: Path) -> np.ndarray:
         _refuse_size(path, "hundreds of millions of")
     except UnidentifiedImageError:
         raise DataError(f"{path} {_what_it_is(path)}") from None
-    except _DAMAGE as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged bytes surface as a dozen types, from Pillow, struct, zlib and others
         raise DataError(f"{path} is damaged or cannot be read ({error}); save it again as PNG or JPEG") from None
 
 

@@ -1,6 +1,6 @@
 """The report: one self-contained page made of what the stages before it left on disk.
 
-The page never sees the test set: what it shows of it was put aside by the evaluation. It holds no times, paths,
+The page never sees the test set: what it shows of it was kept by the evaluation. It holds no times, paths,
 commits or host names, so that the same inputs give the same bytes.
 """
 
@@ -24,20 +24,15 @@ _NUMBERED = 30  # classes of the largest confusion matrix whose numbers can be r
 _COMMONEST = 20  # mistakes listed beside a larger one
 _WORDINGS = words.setup, words.iteration, words.shorter, words.command, words.plural, words.probability
 TABLES = ("leaderboard", "missing", "importance", "per_class", "confusion", "calibration")
-_PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {
+_Expected = tuple[str, tuple[int | None, ...]]  # the type and the shape of an array
+_PIXELS, _LABELS = ("uint8", (None, 784)), ("uint8", (None,))
+_OF_TESTED: dict[str, _Expected] = {"pixels": _PIXELS, "labels": _LABELS, "predicted": _LABELS,
+                                    "confidence": ("float64", (None,)), "indices": ("int64", (None,))}  # fmt: skip
+_PICTURES: dict[str, _Expected] = {
     "units": ("float32", (None, 784)),
-    "samples_pixels": ("uint8", (None, 784)),
-    "samples_labels": ("uint8", (None,)),
-} | {
-    f"{kind}_{name}": (dtype, shape)
-    for kind in ("mistakes", "correct")
-    for name, dtype, shape in (
-        ("pixels", "uint8", (None, 784)),
-        ("labels", "uint8", (None,)),
-        ("predicted", "uint8", (None,)),
-        ("confidence", "float64", (None,)),
-        ("indices", "int64", (None,)),
-    )
+    "samples_pixels": _PIXELS,
+    "samples_labels": _LABELS,
+    **{f"{kind}_{name}": kept for kind in ("mistakes", "correct") for name, kept in _OF_TESTED.items()},
 }
 _DIGITS = "reads handwritten digits"
 _DATA_SETS = {  # heading, what the network does, description

@@ -31,7 +31,7 @@ def unusual(trial: Trial) -> dict[str, Any]:
 
 
 def setup(trial: Trial) -> str:
-    """Say each value that is not the usual one, to go on a sentence with; nothing if there is none."""
+    """Name each value that is not the usual one, as the end of a sentence; "" if there is none."""
     phrases = (_PHRASES.get(key, f"with {key} {{}}".format)(value) for key, value in unusual(trial).items())
     return "".join(f", {phrase}" for phrase in phrases)
 
@@ -44,7 +44,7 @@ def iteration(trial: Trial) -> str:
 
 
 def shorter(trial: Trial) -> str:
-    """Say what trials with fewer iterations have to do with the longest ones."""
+    """Say whether trials with fewer iterations are stops on the way of longer ones."""
     if trial["schedule"] == "constant":
         return "Those with fewer are stops on the same way."
     return "Those with fewer are no stops on the same way: their rate falls to 0 sooner."

@@ -1,8 +1,7 @@
 """The champion: the winner of the workspace's locked results, as reports/metrics.json names it and dvc.lock locks it.
 
-DVC restores results without running the stage that made them, so nothing here waits for one: whoever asks for the
-champion compares the store with the workspace, and mends the store: the sweep and its trials are logged from runs/
-if they are missing, the network is registered, the alias is moved.
+DVC restores results without running the stage that made them. So whoever asks for the champion first brings the store
+in line with the workspace: trials that are missing are logged from runs/, the winner is registered, the alias is moved.
 
 In this checkout's own store the alias is always the workspace's. A store that people share has one champion for all,
 that of the results that were pushed: see `_commit_of_champion`. An experiment's workspace registers, and moves nothing.
@@ -42,7 +41,7 @@ class Winner:
 
 @dataclass(frozen=True)
 class Champion:
-    """The registered network that answers, and the run that trained it."""
+    """The registered model that is asked, and the run that trained it."""
 
     version: Any
     run_id: str
@@ -50,10 +49,10 @@ class Champion:
 
 
 def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champion:
-    """Return the registered winner of the workspace, once the store agrees with it; DataError if there is none.
+    """Return the registered winner of the workspace, after the store is brought in line with it.
 
-    If the workspace has no results, it is the one that the store's alias names. `evaluated`: the results were written
-    by this process, which DVC has still to lock.
+    If the workspace has no results, return the model that the store's alias names; DataError if there is none, either.
+    `evaluated`: this process has just written the results, so DVC has not locked them yet.
     """
     winner = read_winner(root, evaluated=evaluated)
     current = registry.champion(tracker.store)
@@ -61,7 +60,7 @@ def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champi
         if current is None:
             raise DataError(f"{root} has no results, and {tracker.store.name} no champion: `make run` makes both")
         return Champion(current, current.run_id, _words(current, "the champion of the store: no results here"))
-    run_id = _sweep_in_place(tracker, root, winner, evaluated=evaluated)
+    run_id = _log_what_is_missing(tracker, root, winner, evaluated=evaluated)
     version = registry.find(tracker.store, winner.weights, winner.data)
     if version is None:
         tags = {**{name: f"{value:.6g}" for name, value in winner.figures.items()}, DATA: winner.data,
@@ -137,8 +136,8 @@ def log_report(tracker: Tracker, root: Path, parent: str) -> None:
         tracker.set_tags(parent, {_REPORT: digest})
 
 
-def _sweep_in_place(tracker: Tracker, root: Path, winner: Winner, *, evaluated: bool) -> str:
-    """See to it that the store has the sweep, its figures and its report; return the winner's run."""
+def _log_what_is_missing(tracker: Tracker, root: Path, winner: Winner, *, evaluated: bool) -> str:
+    """Log what the store lacks of the sweep, its figures and its report; return the winner's run."""
     parent = recorded.find_sweep(tracker.store, sweep_key(root))
     trial = recorded.find_trial(tracker.store, winner.weights, parent) if parent else None
     if parent is None or trial is None:
@@ -175,7 +174,7 @@ def _restore_sweep(tracker: Tracker, root: Path) -> str:
 
 
 def _commit_of_champion(tracker: Tracker, root: Path, current: Any) -> str | None:
-    """Return the commit whose results give the workspace's winner the alias: "" for none, None if it may not have it.
+    """Return the commit to note at the alias, "" if none is needed; None if the workspace's winner may not have it.
 
     In a store that people share, the alias goes the way of a branch that is pushed, forward only: the workspace's
     dvc.lock is that of the branch's upstream (without one, of HEAD), and the champion so far is of an earlier commit.

@@ -23,7 +23,7 @@ _LOST_SECONDS = 600.0  # without a heartbeat; clocks of two machines may differ 
 
 @functools.cache
 def machine() -> str:
-    """Name this machine, since it was started, and the namespace that process ids mean something in."""
+    """Name this machine, since its last start, and its namespace of process ids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"

@@ -1,7 +1,7 @@
 """The registered model `numnist`: versions in MLflow's registry, each a network, and the alias `champion`.
 
-A version is known by the digests of its weights and its data set, and by that of its stored files: one that is
-damaged or gone is no longer taken for what it was.
+A version is found by the digests of its weights and its data set, if its stored files are whole: they have a digest,
+too.
 """
 
 import shutil

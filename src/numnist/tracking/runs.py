@@ -55,8 +55,8 @@ class Tracker:
     def begin_sweep(self, key: str, name: str, tags: Tags, *, all_trained: bool = False) -> str:
         """Return the parent run of a sweep, RUNNING: the newest with this key if it was cut off, else a new one.
 
-        If all its trials are trained already, the newest is returned also if it is finished: whoever was to take over
-        its results was interrupted, and nothing is logged twice.
+        If all its trials are trained already, the newest is returned also if it is finished: DVC was interrupted before
+        it took over the results. So nothing is logged twice.
         """
         tags = {SWEEP: key, NOTE: entities.SWEEP_NOTE, **tags}
         with self.store.errors(f"begin the sweep {name}"):
@@ -181,7 +181,7 @@ class Tracker:
         return info.run_id
 
     def _cut_off_trial(self, key: str, parent: str | None) -> "Run | None":
-        """Return the newest run of a trial that was cut off, in the same sweep; one just created has none."""
+        """Return the newest run of a trial that was cut off, in the same sweep; a new sweep has none."""
         if parent in self.created:
             return None
         same = [run for run in self.store.search(f"tags.`{TRIAL}` = '{key}'") if run.data.tags.get(PARENT) == parent]

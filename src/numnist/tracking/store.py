@@ -182,7 +182,7 @@ def _absolute(uri: str) -> str:
 
 
 def _address(path: Path) -> str:
-    """Return the address of an SQLite database; MLflow would make a directory of an encoded name, but for +pysqlite."""
+    """Return an SQLite database's address; only +pysqlite keeps MLflow from making a directory of an encoded path."""
     plain = not set(str(path)) & set("%?#")
     return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{quote(str(path))}"
 

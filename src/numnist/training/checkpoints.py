@@ -68,11 +68,11 @@ class CheckpointStore:
         return hashing.of_values(self.checkpoint_key(config), config.iterations)
 
     def finished(self, config: TrainingConfig) -> State | None:
-        """Return the state of a trial that is done, if it is."""
+        """Return the state in which a trial ended; None if it is not done."""
         return self._read(str(config.iterations), config) if self.has(config) else None
 
     def has(self, config: TrainingConfig) -> bool:
-        """Whether there is a file for a trial that is done; it may yet be damaged."""
+        """Whether there is a file of a trial that is done; it may be damaged."""
         return self._path(config, str(config.iterations)).exists()
 
     def nearest(self, config: TrainingConfig) -> State | None:

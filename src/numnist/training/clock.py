@@ -35,7 +35,7 @@ class Clock:
         self._of |= dict.fromkeys(trials, shared)
 
     def reached(self, stack: Stack) -> None:
-        """Take the time of an iteration; earlier ones that are not known, of a training that goes on, were before."""
+        """Note the time of an iteration. The iterations before a training was resumed get the time of its start."""
         began, times = self._of[stack.configs[0]]
         times += [began] * (stack.iteration - len(times))
         times.append(time.time())

@@ -159,15 +159,14 @@ def _slurm(settings: Slurm) -> _Jobs:
     """Let submitit hand over jobs that import this code."""
     submitit = _package("submitit", "slurm")
     logging.getLogger("submitit").setLevel(logging.ERROR)
-    source = str(Path(stacks.__file__).parent.parent.parent)
-    exports = {"PYTHONPATH": source}
+    source = shlex.quote(str(Path(stacks.__file__).parent.parent.parent))
     try:
         executor = submitit.AutoExecutor(settings.folder, cluster=settings.cluster, slurm_max_num_timeout=0)
         executor.update_parameters(
             name="numnist",
             timeout_min=settings.minutes,
             slurm_cpus_per_task=settings.threads,
-            **{f"{settings.cluster}_setup": [f"export {name}={shlex.quote(it)}" for name, it in exports.items()]},
+            **{f"{settings.cluster}_setup": [f"export PYTHONPATH={source}"]},
             **(settings.parameters or {}),
         )
     except Exception as error:

@@ -27,7 +27,7 @@ _COMPOSED = "the composed configuration"
 
 
 class Session:
-    """What the trials that one process trains have in common; made when the first trial needs it."""
+    """What all trials of one process share: data, store, tracking, workers. It is made for the first trial."""
 
     def __init__(self, root: Path, images: int = 0) -> None:
         self.root, self.images = root, images
@@ -100,8 +100,7 @@ class Session:
         self.wanted.add(config)
         try:
             [result] = chain.from_iterable(self.trainer().train([config]))
-            identity = {"name": self.data.name, "digest": self.data.digest}
-            results.write_run(directory, result, identity)
+            results.write_run(directory, result, self.data.identity)
         except Exception:  # closed at once: in a launcher's worker, nothing calls `end`
             self._open([config])
             if run := self.runs.pop(key, None):

@@ -1,7 +1,7 @@
 """Training one stack as a pure function: tasks and data in; the state of every trial on the way out.
 
-It keeps no store, logs no run and reads no configuration, so a process anywhere can do it: whoever asked compares
-`identity`, so that the same code runs there as here.
+It keeps no store, logs no run and reads no configuration, so any process anywhere can do it. `identity` shows whether
+that process runs the same code as the one that asks.
 """
 
 import os
