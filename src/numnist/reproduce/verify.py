@@ -113,7 +113,7 @@ def _values(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name].astype(np.float64) for name in archive.files}
     if path.suffix == ".csv":
-        return {name: _column(column) for name, column in pd.read_csv(path, float_precision="round_trip").items()}
+        return {name: _column(column) for name, column in pd.read_csv(path).items()}
     if path.suffix == ".json":
         return dict(_flat(json.loads(path.read_text(encoding="utf-8")), ""))
     return {"its bytes": files.sha256(path)}
