@@ -21,7 +21,7 @@ def main() -> None:
     trainer = Trainer(data, open_store(ROOT / ".checkpoints", data))
     [reference] = chain.from_iterable(trainer.train([note()]))
     runs = ROOT / "runs"
-    sweep = evaluate.Sweep(results.read_table(ROOT / "sweep.csv"), cli.params().axes, runs)
+    sweep = evaluate.Sweep(results.read_table(ROOT / "sweep.csv", results.COLUMNS), cli.params().axes, runs)
     found = evaluate.evaluate(sweep, data, reference, lambda: dataset.load_test(processed))
     evaluate.write(found, ROOT / "reports")
     results.write_run(ROOT / "reports" / "reference", reference, data.identity)

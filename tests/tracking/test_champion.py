@@ -152,11 +152,15 @@ def test_results_that_dvc_lock_does_not_lock_move_nothing(root: Path) -> None:
 
 
 def test_weights_that_are_not_those_that_were_evaluated_are_not_registered(root: Path) -> None:
-    lock_results(root, 8)
-    trained(root / "runs" / CONFIG.name, bias=9)
+    digest = lock_results(root, 8)
+    weights = root / "runs" / CONFIG.name / "weights.npz"
+    right = weights.read_bytes()
+    weights.write_bytes(b"x")
     with pytest.raises(DataError, match=r"weights\.npz is not the file .* `dvc checkout --force runs` brings it back"):
         answering(root)
     assert crowned(root) is None
+    weights.write_bytes(right)  # as the remedy does
+    assert answering(root) == ("1", digest)
 
 
 def test_without_results_or_champion_the_way_to_both_is_told(root: Path) -> None:

@@ -1,5 +1,6 @@
 """A picture file becomes brightness: PNG, JPEG, WebP, BMP, TIFF or GIF, of any mode, in bounded memory."""
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import NoReturn
@@ -16,7 +17,7 @@ _NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 _STRIP = 1_000_000  # pixels that are converted in one go
 _CONVERT_HEIC = (
     "is HEIC or AVIF, which is not read; convert it: `sips -s format jpeg IN --out out.jpg` on a Mac, "
-    "`heif-convert IN out.jpg` on Linux, or set the phone's camera to save the most compatible format"
+    "`heif-convert IN out.jpg` on Linux (package libheif-examples), or set the phone to save the most compatible format"
 )
 
 
@@ -53,7 +54,9 @@ def _refuse_size(path: Path, size: str) -> NoReturn:
 def _what_it_is(path: Path) -> str:
     with path.open("rb") as file:
         heic = file.read(12)[4:8] == b"ftyp"
-    return _CONVERT_HEIC.replace("IN", str(path)) if heic else f"is not a picture in {_NAMES}; save it as one of these"
+    if not heic:
+        return f"is not a picture in {_NAMES}; save it as one of these"
+    return _CONVERT_HEIC.replace("IN", shlex.quote(str(path)))
 
 
 def _turned(image: Image.Image, exif: Image.Exif) -> Image.Image:

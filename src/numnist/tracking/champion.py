@@ -141,6 +141,7 @@ def _log_what_is_missing(tracker: Tracker, root: Path, winner: Winner, *, evalua
     parent = recorded.find_sweep(tracker.store, sweep_key(root))
     trial = recorded.find_trial(tracker.store, winner.weights, parent) if parent else None
     if parent is None or trial is None:
+        _weights(root, winner)  # what is damaged is not logged as if it were right
         parent = _restore_sweep(tracker, root)
         trial = recorded.find_trial(tracker.store, winner.weights, parent)
     if trial is None:
