@@ -3,12 +3,13 @@
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from stores import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "sinfo", "scancel")
 CONFIGURATION = """
@@ -88,9 +89,3 @@ def wait_for(condition: Callable[[], bool], directory: Path) -> None:
     while not condition():
         assert time.monotonic() < deadline, (directory / "log").read_text(errors="replace")
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import multiprocessing
+import os
+import re
 import socket
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 
 from numnist.common import files
 from numnist.config.schema import TrainingConfig
-from numnist.tracking import owners, registry
+from numnist.tracking import owners, registry, store
 from numnist.tracking.runs import Tracker
 
 CONFIG = TrainingConfig(hidden_size=10, learning_rate=0.1, iterations=3, seed=0, initialization="he")
@@ -29,6 +31,11 @@ def weights_file(path: Path, bias: list[float]) -> Path:
     return path
 
 
+def create(root: Path) -> None:
+    """Open a checkout's store, which creates it, and leave a file that says so."""
+    (root / f"created-{os.getpid()}").write_text(store.connect(root).experiment)
+
+
 def copy_store(template: Path, root: Path) -> None:
     source, copy = (sqlite3.connect(directory / "mlflow.db") for directory in (template, root))
     with contextlib.closing(source), contextlib.closing(copy), copy:
@@ -41,7 +48,13 @@ def disown(tracker: Tracker, run: str) -> None:
     tracker.set_tags(run, {owners.OWNER: f"{owners.machine()} 1 1.0"})
 
 
+def printed_port(lines: Iterable[str]) -> int:
+    """Return the port in the first address that a server prints: it was given 0, and took a free one."""
+    return next(int(found[1]) for line in lines if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
+
+
 def free_port() -> int:
+    """Return a port for a server that does not say which one it took."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from stores import free_port
+from stores import copy_store, printed_port
 
 from numnist.common import servers
 from numnist.common.errors import NumnistError
@@ -24,35 +24,36 @@ async def app(scope, receive, send):
     pass
 def main():
     with servers.listen("ui", "A test.", 5000) as listening:
-        print("ready", flush=True)
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
         servers.run(app, listening, lifespan="off")
 cli.run(main)
 """
 PARENT = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
 
 
-def started(port: int, *command: str, **how: object) -> tuple["subprocess.Popen[str]", psutil.Process]:
-    """Start a command by a parent, and return the parent and the server once it listens."""
-    arguments = [sys.executable, "-c", PARENT, *command, "--port", str(port)]
+def started(*command: str, **how: object) -> tuple["subprocess.Popen[str]", psutil.Process, int]:
+    """Start a command by a parent, and return the parent, the server once it listens, and its port."""
+    arguments = [sys.executable, "-c", PARENT, sys.executable, *command, "--port", "0"]
     parent = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT, **how)  # type: ignore[call-overload]
-    assert parent.stdout and parent.stdout.readline()
+    port = printed_port(parent.stdout or ())
     [server] = psutil.Process(parent.pid).children()
-    return parent, server
+    return parent, server, port
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_a_server_ends_with_its_signal_and_frees_its_port(number: signal.Signals) -> None:
-    parent, server = started(port := free_port(), sys.executable, "-c", SERVER)
+    parent, server, port = started("-c", SERVER)
     server.send_signal(number)
     assert parent.wait() == 128 + number
     servers._listen(port).close()
 
 
 @pytest.mark.parametrize("name", ["a server", "pipeline.ui"])
-def test_a_server_whose_parent_is_killed_ends_and_frees_its_port(name: str, tmp_path: Path) -> None:
+def test_a_server_whose_parent_is_killed_ends_and_frees_its_port(name: str, empty_store: Path, tmp_path: Path) -> None:
+    copy_store(empty_store, tmp_path)
     command = ["-c", SERVER] if name == "a server" else ["-m", name]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
-    parent, server = started(port := free_port(), sys.executable, *command, env=environment)
+    parent, server, port = started(*command, env=environment)
     family = [server, *server.children(recursive=True)]
     parent.kill()
     assert not psutil.wait_procs(family, timeout=60)[1]
@@ -63,7 +64,7 @@ def test_under_nohup_a_server_lives_on() -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    parent, server = started(free_port(), sys.executable, "-c", SERVER, preexec_fn=ignore)
+    parent, server, _ = started("-c", SERVER, preexec_fn=ignore)
     try:
         parent.kill()
         parent.wait()
@@ -114,7 +115,6 @@ def run_make(tmp_path: Path) -> Callable[..., str]:
     (tmp_path / ".venv" / ".installed").touch()
 
     def run(*arguments: str) -> str:
-        command = ["make", "--no-print-directory", *arguments]  # which it prints if another make has started the tests
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["make", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     return run

@@ -21,7 +21,7 @@ import psutil
 import pytest
 import soak
 from mlflow.exceptions import MlflowException
-from stores import free_port, register
+from stores import copy_store, printed_port, register
 
 from numnist.inference import model_server
 from numnist.tracking import registry
@@ -51,20 +51,19 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve a network of which unit j sees pixel j alone, and speaks for digit j."""
-    root, port = tmp_path_factory.mktemp("store"), free_port()
+    root = tmp_path_factory.mktemp("store")
+    copy_store(empty_store, root)
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
         tracker = tracked.connect(root)
         registry.crown(tracker.store, register(tracker, root / "trial").version, {})
-    process = checkout.start(
-        checkout.make(root / "checkout"), "-m", "pipeline.serve", "--port", str(port), **environment
-    )
+    process = checkout.start(checkout.make(root / "checkout"), "-m", "pipeline.serve", "--port", "0", **environment)
     try:
         printed = "".join(line for line, _ in zip(process.stdout or (), range(3)))
-        yield Server(root, port, process, printed)
+        yield Server(root, printed_port([printed]), process, printed)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate()

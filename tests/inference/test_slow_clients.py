@@ -1,6 +1,7 @@
 """Clients that take their time: what a model server waits for, holds in memory and says."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def test_a_client_that_sends_no_whole_head_is_given_up(
     begun: bytes, serve: Callable[[Any], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_server, "REQUEST_SECONDS", 0.2)
-    with connect(serve(answered)) as client:
+    with connect(serve(answered)) as client, contextlib.suppress(ConnectionError):  # or it hangs up before all is sent
         client.sendall(begun)
         assert client.recv(1) == b""  # the server has hung up
 
@@ -136,9 +137,11 @@ def test_a_client_that_does_not_read_its_answer_is_given_up(
         await send({"type": "http.response.body", "body": bytes(1 << 26)})
         ended.set()
 
-    with connect(serve(large)) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert ended.wait(60)
+    port = serve(large)
+    while not ended.is_set():  # on a busy machine the time may be over before all is sent
+        with connect(port) as client, contextlib.suppress(ConnectionError):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            ended.wait(10)
 
 
 def test_of_very_many_connections_some_are_closed_at_once(

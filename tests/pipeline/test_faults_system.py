@@ -27,16 +27,14 @@ LONG = ("-m", "pipeline.train", "-m", "hidden_size=3", "iterations=1,1000000", "
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with data and an empty tracking store, at a path with a space and letters beyond ASCII."""
     directory = checkout.make(tmp_path_factory.mktemp("größe zwei"))
     fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw" / "mnist-5k")
     dataset.preprocess(
         directory / "data" / "raw" / "mnist-5k", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0)
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracked.connect(directory)
+    copy_store(empty_store, directory)
     return directory
 
 
@@ -347,6 +345,8 @@ def test_of_two_makes_at_once_one_installs_and_the_other_waits(tmp_path: Path) -
 
 def is_waiting(pid: int) -> bool:
     """Whether a make waits for flock."""
-    return any(
-        child.name() == "flock" and not child.children() for child in psutil.Process(pid).children(recursive=True)
-    )
+    with contextlib.suppress(psutil.NoSuchProcess):  # one that has just ended
+        return any(
+            child.name() == "flock" and not child.children() for child in psutil.Process(pid).children(recursive=True)
+        )
+    return False

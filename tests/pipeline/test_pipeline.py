@@ -88,7 +88,7 @@ def test_dvc_shows_the_summary_in_one_row(finished: Path) -> None:
     [row] = json.loads(done.stdout).values()
     shown = row["data"]["reports/summary.json"]["data"]
     metrics = json.loads((finished / "reports" / "metrics.json").read_text(encoding="utf-8"))
-    assert shown["test_accuracy"] == metrics["test"]["accuracy"] and shown["dataset"] == "mnist-5k"
+    assert shown["test"] == metrics["test"]["accuracy"] and shown["dataset"] == "mnist-5k"
 
 
 def test_dvcs_tables_fit_120_columns_and_lead_with_what_tells_experiments_apart(finished: Path) -> None:
@@ -96,7 +96,7 @@ def test_dvcs_tables_fit_120_columns_and_lead_with_what_tells_experiments_apart(
     assert 0 < max(map(len, metrics)) <= 120
     experiments = checkout.run(finished, "dvc", "exp", "show", "--csv").stdout.splitlines()[0].split(",")
     fixed = ["Experiment", "rev", "typ", "Created", "parent"]
-    assert experiments[: len(fixed) + 4] == [*fixed, "test_accuracy", "validation_accuracy", "winner", "dataset"]
+    assert experiments[: len(fixed) + 4] == [*fixed, "test", "validation", "winner", "dataset"]
 
 
 def test_dvc_draws_curves_and_confusion_matrix_by_its_own_templates(finished: Path) -> None:
@@ -120,6 +120,10 @@ def test_the_winner_is_the_registered_champion(finished: Path, tmp_path: Path) -
     run = tracker.store.client.get_run(version.run_id)
     assert run.info.run_name == metrics["winner"]["name"] and "winner" in run.data.tags
     assert run.data.metrics["test_accuracy"] == metrics["test"]["accuracy"]
+    curves = [
+        tracker.store.client.get_metric_history(version.run_id, f"validation_{name}") for name in ("accuracy", "loss")
+    ]
+    assert [point.step for point in curves[0]] == [point.step for point in curves[1]]  # no point beside the curve
     assert run.outputs and [model.model_id in version.source for model in run.outputs.model_outputs] == [True]
 
 

@@ -21,23 +21,13 @@ from numnist.tracking.champion import Champion
 from numnist.tracking.runs import Tracker
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("template")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        store.connect(root)
-    return root
-
-
 @pytest.fixture
-def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(empty_store: Path, tmp_path: Path) -> Path:
     """A checkout with an empty store of its own, and no results."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = tmp_path / "checkout"
     root.mkdir()
     (root / "params.yaml").touch()
-    copy_store(template, root)
+    copy_store(empty_store, root)
     return root
 
 

@@ -31,26 +31,22 @@ TRIALS = [replace(CONFIG, seed=seed) for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with made-up digits and an empty store."""
-    root = tmp_path_factory.mktemp("template")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up digits, as the stage before training leaves them."""
+    root = tmp_path_factory.mktemp("digits")
     for prefix, images in (("train", 240), ("t10k", 20)):
         split = digits.split(images)
         files.write_bytes(root / "raw" / f"{prefix}-images-idx3-ubyte", idx.pack(split.pixels))
         files.write_bytes(root / "raw" / f"{prefix}-labels-idx1-ubyte", idx.pack(split.labels))
     dataset.preprocess(root / "raw", root / "data" / "processed", DataConfig("made-up", 4, 0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracked.connect(root)
-    return root
+    return root / "data"
 
 
 @pytest.fixture
-def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it for a test to change."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "data").symlink_to(template / "data")
-    copy_store(template, tmp_path)
+def root(data: Path, empty_store: Path, tmp_path: Path) -> Path:
+    """A checkout with them and an empty store."""
+    (tmp_path / "data").symlink_to(data)
+    copy_store(empty_store, tmp_path)
     return tmp_path
 
 

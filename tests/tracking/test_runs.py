@@ -17,7 +17,7 @@ import checkout
 import numpy as np
 import psutil
 import pytest
-from stores import CONFIG, DIGEST, PARAMS, begin, copy_store, disown, free_port, in_processes, trained
+from stores import CONFIG, DIGEST, PARAMS, begin, copy_store, disown, free_port, in_processes, printed_port, trained
 
 from numnist.common.errors import DataError, NumnistError, TrackingError
 from numnist.tracking import entities, owners, pyfunc_model
@@ -29,23 +29,10 @@ from numnist.training.loop import CURVES
 from pipeline import ROOT, ui
 
 
-def create(root: Path) -> None:
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    (root / f"created-{os.getpid()}").write_text(tracked.connect(root).store.experiment)
-
-
-@pytest.fixture(scope="session")
-def created_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int | None]]:
-    """A store that two processes created at once, and how they ended."""
-    root = tmp_path_factory.mktemp("template")
-    return root, in_processes(create, root, count=2)
-
-
 @pytest.fixture
-def store(created_twice: tuple[Path, list[int | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(empty_store: Path, tmp_path: Path) -> Path:
     """A checkout with an empty store of its own."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    copy_store(created_twice[0], tmp_path)
+    copy_store(empty_store, tmp_path)
     return tmp_path
 
 
@@ -58,10 +45,8 @@ def status(tracker: Tracker, run: str) -> str:
     return str(tracker.store.client.get_run(run).info.status)
 
 
-def test_two_processes_that_create_the_store_at_once_both_succeed(created_twice: tuple[Path, list[int | None]]) -> None:
-    root, exit_codes = created_twice
-    assert exit_codes == [0, 0]
-    assert [path.read_text() for path in root.glob("created-*")] == ["1", "1"]
+def test_two_processes_that_create_the_store_at_once_both_succeed(empty_store: Path) -> None:
+    assert [path.read_text() for path in empty_store.glob("created-*")] == ["1", "1"]
 
 
 def test_a_store_can_be_read_and_written_at_once(store: Path) -> None:
@@ -301,8 +286,7 @@ def test_a_database_that_another_process_keeps_locked_is_an_error(store: Path, m
     other.close()
 
 
-def test_a_file_that_is_no_database_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database, but a long enough text to be one" * 100)
     with pytest.raises(TrackingError, match="not a database"):
         tracked.connect(tmp_path)
@@ -341,16 +325,17 @@ class Pages:
 
 
 @pytest.fixture(scope="module")
-def pages(created_twice: tuple[Path, list[int | None]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
-    root, port = tmp_path_factory.mktemp("pages"), free_port()
-    copy_store(created_twice[0], root)
+def pages(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    root = tmp_path_factory.mktemp("pages")
+    copy_store(empty_store, root)
     uri = f"sqlite:///{root / 'mlflow.db'}"
-    command = ["-m", "pipeline.ui", "--port", str(port)]
-    process = checkout.start(checkout.make(root / "checkout"), *command, MLFLOW_TRACKING_URI=uri)
+    process = checkout.start(
+        checkout.make(root / "checkout"), "-m", "pipeline.ui", "--port", "0", MLFLOW_TRACKING_URI=uri
+    )
     try:
         printed = next(line for line in process.stdout or () if "http" in line)
-        assert printed.strip().startswith(f"http://127.0.0.1:{port}/#/experiments/")
-        yield Pages(root, port, process)
+        assert "/#/experiments/" in printed
+        yield Pages(root, printed_port([printed]), process)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()

@@ -19,27 +19,18 @@ from numnist.common.errors import TrackingError
 from numnist.tracking import entities, owners, provenance, registry, runs, store
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("template")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        store.connect(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture
+def root(empty_store: Path, tmp_path: Path) -> Path:
+    """A checkout with an empty store."""
+    (tmp_path / "checkout").mkdir()
+    copy_store(empty_store, tmp_path / "checkout")
+    return tmp_path / "checkout"
 
 
 @pytest.fixture
-def root(template: Path, tmp_path: Path) -> Path:
-    """A checkout with an empty store."""
-    (tmp_path / "checkout").mkdir()
-    copy_store(template, tmp_path / "checkout")
-    return tmp_path / "checkout"
+def created_soon(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a store be created in no time, as a copy."""
+    monkeypatch.setattr(store, "_create", lambda path: shutil.copy(empty_store / "mlflow.db", path))
 
 
 def names(root: Path) -> set[str]:
@@ -65,6 +56,7 @@ def test_a_creation_that_is_killed_leaves_no_store_and_the_next_start_makes_one(
 
 @pytest.mark.parametrize("cut_off", ["DROP TABLE webhooks", "UPDATE alembic_version SET version_num = '451aebb31d03'",
                                      "DELETE FROM alembic_version", ""])  # fmt: skip
+@pytest.mark.usefixtures("created_soon")
 def test_a_store_whose_creation_an_earlier_version_left_half_done_is_made_anew(root: Path, cut_off: str) -> None:
     if cut_off:
         with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database, database:
@@ -90,6 +82,7 @@ def test_a_store_with_runs_is_never_put_aside(root: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("created_soon")
 def test_a_database_of_flipped_bytes_ends_in_words_and_its_remedy_helps(root: Path, seed: int) -> None:
     database = root / "mlflow.db"
     content, flips = bytearray(database.read_bytes()), random.Random(seed)
@@ -134,7 +127,7 @@ def test_a_checkout_that_is_copied_does_not_write_into_the_original(root: Path) 
     assert sorted(root.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b", 'it\'s "quoted"', "naïve ünïcode"])
+@pytest.mark.parametrize("name", ["a?b%20c#d", 'it\'s "naïve"'])
 def test_the_store_lies_in_the_checkout_whatever_its_path(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     register(runs.connect(tmp_path / name), tmp_path / name / "trial")
@@ -157,6 +150,7 @@ def test_mlflows_own_variables_mean_what_its_users_expect(
     assert provenance.standard_tags(root)["mlflow.user"] == "ann"
 
 
+@pytest.mark.usefixtures("created_soon")
 def test_a_relative_address_is_kept_in_the_copy_of_an_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Sweeps that are trained elsewhere: by processes, a Dask cluster, Slurm; to the bytes of one that is trained here."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,13 +19,12 @@ import digits
 import psutil
 import pytest
 import slurm
-from stores import copy_store
+from stores import copy_store, free_port
 
 from numnist.common.errors import ConfigError, ExecutorError
 from numnist.config.reader import check_executor
 from numnist.config.schema import DataConfig, Source, TrainingConfig
 from numnist.data import dataset, fetching
-from numnist.tracking import runs as tracked
 from numnist.training import executors, loop, scheduling, stacks
 from numnist.training.results import Result
 from numnist.training.scheduling import WorkerPool
@@ -151,7 +151,7 @@ def test_a_value_that_is_not_allowed_is_refused_by_key(values: dict[str, Any], t
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_within_the_given_time(tmp_path: Path) -> None:
-    address = f"tcp://127.0.0.1:{slurm.free_port()}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     settings = check_executor(DASK | {"address": address}, "here")
     with (
         pytest.raises(ExecutorError, match=rf"no Dask scheduler answers at {address} within 1 s .*start one with"),
@@ -195,16 +195,14 @@ class Prepared:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def prepared(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     directory = checkout.make(tmp_path_factory.mktemp("executors"), SWEEP)
     fetching.fetch(Source((), {}), "mnist-5k", directory / "data" / "raw" / "mnist-5k")
     dataset.preprocess(
         directory / "data" / "raw" / "mnist-5k", directory / "data" / "processed", DataConfig("mnist-5k", 12, 0)
     )
     (directory / "data" / "test.npz").unlink()  # no worker may want it
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracked.connect(directory)
+    copy_store(empty_store, directory)
     here = copied(directory, directory.parent / "here")
     finish(checkout.start(here, *GRID_COMMAND))
     return Prepared(directory, made_in(here))
@@ -243,6 +241,15 @@ def wait_for(condition: Callable[[], Any], *processes: "subprocess.Popen[str]") 
     return found
 
 
+def workers(launcher: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The processes of `executor=processes`."""
+    found = []
+    for child in psutil.Process(launcher.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # one that has just ended, such as git
+            found += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
+
+
 def stored(directory: Path) -> dict[Path, int]:
     """The files of trials that are done, and when each was written."""
     return {path: path.stat().st_mtime_ns for path in (directory / ".checkpoints").rglob("[0-9]*.npz")}
@@ -275,7 +282,7 @@ def dask(
 def address(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A scheduler and three workers of one thread each."""
     scratch = tmp_path_factory.mktemp("dask")
-    where = f"tcp://127.0.0.1:{slurm.free_port()}"
+    where = f"tcp://127.0.0.1:{free_port()}"
     with (
         dask(prepared.directory, scratch / "scheduler", "scheduler", "--host", where, "--no-dashboard"),
         dask(prepared.directory, scratch / "workers", "worker", where, "--nworkers", "3", "--host", "127.0.0.1",
@@ -364,10 +371,9 @@ def test_a_process_that_is_killed_is_told_and_a_rerun_trains_what_is_missing(pre
     command = (*GRID_COMMAND, "executor=processes", "executor.workers=2")
     launcher = checkout.start(copy, *command)
     wait_for(lambda: stored(copy), launcher)
-    for child in psutil.Process(launcher.pid).children(recursive=True):
-        if "spawn_main" in " ".join(child.cmdline()):
-            child.kill()
-            break
+    launcher.send_signal(signal.SIGSTOP)  # it gives its workers nothing more meanwhile
+    workers(launcher)[0].kill()
+    launcher.send_signal(signal.SIGCONT)
     said = launcher.communicate()[1]
     assert launcher.returncode == 1 and "error: a worker process ended by itself" in said
     finish(checkout.start(copy, *command))
@@ -380,17 +386,10 @@ def test_no_process_outlives_the_launcher(copy: Path, number: int) -> None:
     launcher = checkout.start(
         copy, *GRID_COMMAND, "executor=processes", "executor.workers=2", "sweep.iterations=[100000]"
     )
-    busy = wait_for(
-        lambda: [
-            child
-            for child in psutil.Process(launcher.pid).children(recursive=True)
-            if "spawn_main" in " ".join(child.cmdline()) and child.cpu_times().user > 2  # it trains
-        ],
-        launcher,
-    )
+    busy = wait_for(lambda: [one for one in workers(launcher) if one.cpu_times().user > 2], launcher)  # they train
     launcher.send_signal(number)
-    launcher.communicate(timeout=60)
-    assert not psutil.wait_procs(busy, timeout=30)[1]
+    launcher.communicate()
+    assert not psutil.wait_procs(busy, timeout=60)[1]
 
 
 @pytest.mark.slow

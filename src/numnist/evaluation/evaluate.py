@@ -117,11 +117,11 @@ def write(evaluation: Evaluation, directory: Path) -> None:
 
 
 def summary(figures: Metrics) -> dict[str, Any]:
-    """Return the few figures that tell one experiment from another: a row of them fits a terminal."""
+    """Return the few figures, accuracies first, that tell experiments apart: a row of them fits a terminal."""
     trials = figures.trials
     return {
-        "test_accuracy": figures.test.accuracy,
-        "validation_accuracy": round(figures.validation.accuracy, 6),
+        "test": figures.test.accuracy,
+        "validation": round(figures.validation.accuracy, 6),
         "winner": figures.winner["name"],
         "dataset": figures.dataset["name"],
         "bad_trials": trials.diverged + trials.failed + trials.missing + trials.learned_nothing,

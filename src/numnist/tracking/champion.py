@@ -148,8 +148,8 @@ def _sweep_in_place(tracker: Tracker, root: Path, winner: Winner, *, evaluated: 
     if trial is None:
         raise _changed(root, winner)
     if WINNER not in trial.data.tags:
-        for run_id in (trial.info.run_id, parent):
-            tracker.log_metrics(run_id, winner.figures)
+        tracker.log_metrics(parent, winner.figures)  # validation: the mean over seeds
+        tracker.log_metrics(trial.info.run_id, {"test_accuracy": winner.figures["test_accuracy"]})
         tracker.set_tags(trial.info.run_id, {WINNER: f"of {len(list((root / 'runs').glob('*/result.json')))} trials"})
     reference = root / "reports" / "reference"
     if (reference / "result.json").exists() and files.read_json(reference / "result.json")["key"] not in (

@@ -29,6 +29,7 @@ from numnist.training.arithmetic import ARITHMETICS
 from numnist.training.loop import CURVES, State
 
 _CHECKPOINT, _VELOCITY, _SEAL = "checkpoint", "velocity_", "seal"
+_SILENT_SECONDS = 1.0  # before it is told that another process trains: that one has written who it is by then
 TRAINING_MODULES = (network, exact, arrays, budget, elementary, arithmetic, loop, minibatches, optimizer)
 
 
@@ -47,7 +48,7 @@ class CheckpointStore:
         owner = self.directory / "owner"
         lock = FileLock(self.directory / "lock", is_singleton=True)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_SILENT_SECONDS)
         except Timeout:
             process = owner.read_text(encoding="utf-8") if owner.exists() else "another"
             print(f"waiting for process {process}, which is training in {self.directory}", file=sys.stderr, flush=True)
