@@ -19,6 +19,7 @@ import pytest
 
 ROOT = checkout.ROOT
 OTHERS = {"docs/recipes.md", "docs/team.md"}  # have tests of their own, which also apply differences, start servers
+LONG = {"docs/reproducibility.md", "docs/search.md"}  # train most; .ci/run repeats the pipeline itself
 FILES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"(?ms)(?:^<!-- not run: (?P<why>[^\n]*) -->\n)?^```sh\n(?P<commands>.*?)^```$")
 SWEEP: dict[str, list[object]] = {"hidden_size": [4, 6], "learning_rate": [0.5], "iterations": [2, 4], "seed": [0]}
@@ -77,8 +78,14 @@ def test_every_block_of_commands_is_read_by_the_tests_that_run_them(name: str) -
     assert all(block["why"] is None or len(block["why"].split()) > 2 for block in blocks(name))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in FILES if name not in OTHERS and blocks(name)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.soak if name in LONG else pytest.mark.slow)
+        for name in FILES
+        if name not in OTHERS and any(block["why"] is None for block in blocks(name))
+    ],
+)
 def test_commands_run_as_they_stand(name: str, copy: Path) -> None:
     type_("make run && git add dvc.lock && git commit -qm 'The results'", copy)
     active = "" if name == "README.md" else "source .venv/bin/activate\n"  # which README says
