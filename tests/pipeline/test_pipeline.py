@@ -21,7 +21,7 @@ from pipeline.evaluate import note
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which the pipeline has run once, at a path with letters that shells, URLs or globs read otherwise."""
+    """A checkout in which the pipeline has run once, at a path with letters that shells, URLs or globs misread."""
     directory = checkout.make(tmp_path_factory.mktemp("""größe *:;\\[]'"#$,= one"""))
     done = checkout.run(directory, "dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
