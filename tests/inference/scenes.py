@@ -228,6 +228,18 @@ def cross(rng: np.random.Generator) -> Ink:
     return draw([[(0, 0.5 + tilt), (1, 0.5 - tilt)], [(0.5 - tilt, 0), (0.5 + tilt, 1)]], pen=0.1)
 
 
+def spiral(rng: np.random.Generator) -> Ink:
+    turns = rng.uniform(2.5, 4)
+    t = np.linspace(0, 1, 150)
+    x, y = (0.5 + 0.5 * t * wave(2 * np.pi * turns * t) for wave in (np.cos, np.sin))
+    return draw([list(zip(x.tolist(), y.tolist()))], pen=0.06)
+
+
+def face(rng: np.random.Generator) -> Ink:
+    eyes = [[(x, 0.35), (x, 0.4)] for x in rng.uniform(0.3, 0.4) + np.array([0, 0.3])]
+    return draw([_arc(0.5, 0.5, 0.5, 0.5, 0, 360), *eyes, _arc(0.5, 0.55, 0.25, 0.25, 20, 160)], pen=0.07)
+
+
 def empty(rng: np.random.Generator) -> Ink:
     return np.zeros((240, 200))
 
@@ -239,4 +251,6 @@ NO_DIGITS: dict[str, Callable[[np.random.Generator], Ink]] = {
     "checks": checks,
     "hatching": hatching,
     "cross": cross,
+    "spiral": spiral,
+    "face": face,
 }

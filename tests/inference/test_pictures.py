@@ -85,8 +85,8 @@ def test_no_answer_above_90_percent_is_given_on_what_is_no_digit(kind: str, scen
     assert all(share < SURE for _, share in answers), answers
 
 
-@pytest.mark.parametrize("kind", ["block", "disc", "checks"])
-def test_areas_and_patterns_are_refused(kind: str, read: Reader) -> None:
+@pytest.mark.parametrize("kind", ["block", "disc", "checks", "spiral", "face"])
+def test_areas_patterns_and_tangles_are_refused(kind: str, read: Reader) -> None:
     rng = np.random.default_rng(4)
     assert [read(scenes.plain(scenes.NO_DIGITS[kind](rng), rng))[0] for _ in range(5)] == [None] * 5
 

@@ -210,7 +210,7 @@ def test_eight_trainings_started_at_once_on_a_fresh_checkout_share_one_store_and
     assert sorted(name for table in tables for name in table["name"]) == sorted(trials)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_make_run_that_is_told_to_end_ends_its_training_too(copy: Path, number: signal.Signals) -> None:
     params = yaml.safe_load((copy / "params.yaml").read_text(encoding="utf-8"))
     params["sweep"] = {"hidden_size": [3], "learning_rate": [0.1], "iterations": [1, 1_000_000], "seed": [0]}
@@ -234,7 +234,7 @@ def test_a_sweep_whose_output_nobody_reads_is_finished_all_the_same(copy: Path) 
     assert len(runs(copy)) == 3 and {run.info.status for run in runs(copy)} == {"FINISHED"}
 
 
-@pytest.mark.parametrize("megabytes", [150, 250, 300, 350])
+@pytest.mark.parametrize("megabytes", [150, 300, *(pytest.param(n, marks=pytest.mark.slow) for n in (250, 350))])
 def test_too_little_memory_is_told_in_words(copy: Path, megabytes: int) -> None:
     limited = ("prlimit", f"--as={megabytes << 20}")
     process = checkout.start(copy, "-m", "pipeline.train", "hidden_size=3", "iterations=2", prefix=limited)

@@ -274,8 +274,8 @@ def test_the_command_and_the_words_know_values_that_come_later(monkeypatch):
 
 def test_a_winner_on_the_edge_of_the_grid_and_what_learned_nothing_are_told(page):
     # the made-up accuracies grow with all three values, and none of them is at chance
-    for axis, value in {"hidden size": "12", "learning rate": "0.5", "iterations": "20"}.items():
-        assert f"tried for {axis} the winner has the highest, {value}: a better one may lie above" in page.text
+    for axis, value in {"hidden_size": "12", "learning_rate": "0.5", "iterations": "20"}.items():
+        assert f"{axis} {value} is the highest value that was tried. A higher one may do better" in page.text
     assert "learned nothing" not in page.text
 
 

@@ -1,22 +1,27 @@
 """The store: created whole or not at all, mended if the checkout was moved, opened as MLflow's users expect."""
 
 import contextlib
+import functools
 import os
 import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import no_file_larger_than
 from mlflow.exceptions import MlflowException
 from stores import CONFIG, copy_store, in_processes, register, trained
 
 from numnist.common import files
 from numnist.common.errors import TrackingError
-from numnist.tracking import entities, owners, provenance, registry, runs, store
+from numnist.tracking import entities, owners, provenance, recorded, registry, runs, store
+from pipeline import ROOT
 
 
 @pytest.fixture
@@ -50,6 +55,28 @@ def create_and_be_killed(root: Path) -> None:
 def test_a_creation_that_is_killed_leaves_no_store_and_the_next_start_makes_one(tmp_path: Path) -> None:
     assert in_processes(create_and_be_killed, tmp_path) == [-signal.SIGKILL]
     assert "mlflow.db" not in names(tmp_path) and "mlflow.db.partial" in names(tmp_path)
+    assert store.connect(tmp_path).client.get_experiment_by_name("numnist")
+    assert not {name for name in names(tmp_path) if "partial" in name}
+
+
+def create_on_a_full_disk(size: int, root: Path) -> None:
+    with no_file_larger_than(size):
+        try:
+            store.connect(root)
+        except TrackingError as error:
+            assert f"the tracking store sqlite:///{root / 'mlflow.db'} failed, to open it: " in str(error)
+            os._exit(1)
+
+
+@pytest.mark.parametrize(
+    "size", [300_000, *(pytest.param(n, marks=pytest.mark.soak) for n in range(20_000, 1_220_000, 60_000))]
+)
+def test_a_disk_that_fills_while_the_store_is_created_leaves_none_and_the_next_start_makes_one(
+    tmp_path: Path, size: int
+) -> None:
+    [code] = in_processes(functools.partial(create_on_a_full_disk, size), tmp_path)
+    assert (code, "mlflow.db" in names(tmp_path)) in ((1, False), (0, True))
+    assert code or size > 300_000
     assert store.connect(tmp_path).client.get_experiment_by_name("numnist")
     assert not {name for name in names(tmp_path) if "partial" in name}
 
@@ -102,7 +129,7 @@ def held(root: Path) -> tuple[str, str, bytes]:
     tracker = runs.connect(root)
     version = tracker.store.client.get_model_version("numnist", "1")
     weights = registry.weights_of(tracker.store, version, root / "asked")
-    of_run = tracker.weights_of(str(version.run_id), root)
+    of_run = recorded.copy_weights(tracker.store, recorded.read_trial(tracker.store, str(version.run_id)), root)
     assert files.sha256(of_run) == files.sha256(weights)
     return tracker.store.client.get_run(version.run_id).info.artifact_uri, version.source, weights.read_bytes()
 
@@ -123,7 +150,9 @@ def test_a_checkout_that_is_copied_does_not_write_into_the_original(root: Path) 
     before = sorted(root.rglob("*"))
     tracker = runs.connect(copy)
     run = tracker.log_directory(trained(copy / "another"), None, {})
-    assert tracker.weights_of(run, copy).is_file() and held(copy)[2]
+    assert (
+        recorded.copy_weights(tracker.store, recorded.read_trial(tracker.store, run), copy).is_file() and held(copy)[2]
+    )
     assert sorted(root.rglob("*")) == before
 
 
@@ -189,10 +218,13 @@ def test_a_run_that_another_process_took_over_is_noticed(root: Path) -> None:
 def test_a_heart_beats_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     beaten = threading.Event()
     monkeypatch.setattr(owners, "BEAT_SECONDS", 0.001)
-    heart = owners.Heartbeat(beaten.set)
+    before = set(threading.enumerate())
+    stop = owners.start_heartbeat(beaten.set)
+    [heart] = set(threading.enumerate()) - before
     assert beaten.wait(10)
-    heart.stop()
-    assert heart.over.is_set()
+    stop()
+    heart.join(10)
+    assert not heart.is_alive()
 
 
 def test_a_process_of_another_namespace_is_another_machines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +234,40 @@ def test_a_process_of_another_namespace_is_another_machines(monkeypatch: pytest.
     monkeypatch.setattr(owners, "machine", lambda: here + "0")
     assert owners.is_alive(tags)  # it was alive a moment ago: nobody takes its run
     assert not owners.is_alive({**tags, owners.HEARTBEAT: "0"})
+
+
+CONTAINER = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
+HOLD = """
+import sys, pathlib, pipeline
+from numnist.tracking import runs
+print(runs.connect(pathlib.Path(sys.argv[1])).begin_sweep("key", "a sweep", {}), flush=True)
+sys.stdin.read()
+"""
+BEGIN_TOO = """
+import sys, pathlib, pipeline
+from numnist.tracking import runs
+tracker = runs.connect(pathlib.Path(sys.argv[1]))
+print(tracker.store.client.get_run(sys.argv[2]).info.status, tracker.begin_sweep("key", "a sweep", {}))
+"""
+
+
+def can_contain() -> bool:
+    """Whether this machine lets us make PID namespaces."""
+    with contextlib.suppress(FileNotFoundError):
+        return subprocess.run([*CONTAINER, ""], capture_output=True, check=False).returncode == 0
+    return False
+
+
+@pytest.mark.skipif(not can_contain(), reason="needs Linux's unshare, and the right to make namespaces")
+def test_a_run_that_is_at_work_in_another_container_is_not_taken_over(root: Path) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    holder = subprocess.Popen([*CONTAINER, HOLD, str(root)], **pipes)  # type: ignore[call-overload]
+    run = holder.stdout.readline().strip()
+    asked = [*CONTAINER, BEGIN_TOO, str(root), run]
+    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    holder.communicate("")
+    assert holder.returncode == 0
+    assert said[0] == "RUNNING" and said[1] != run
 
 
 def test_a_sweep_that_is_finished_is_begun_anew_unless_all_its_trials_were_trained(root: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from limits import no_file_larger_than
 
 from numnist.common import files
-from numnist.common.errors import StorageError
+from numnist.common.errors import DataError, StorageError
 from numnist.config.schema import SWEEP_AXES, TrainingConfig
 from numnist.evaluation import evaluate, selection
 from numnist.evaluation.evaluate import Evaluation
@@ -191,3 +191,10 @@ def test_a_sweep_of_a_thousand_trials_accounts_for_every_one(tmp_path: Path) -> 
     assert sorted(table["name"]) == sorted(config.name for config in configs) and len(configs) == 1000
     assert set(table["status"]) == {"finished", "diverged"}
     assert not leftovers(tmp_path) and not list((tmp_path / "trials").rglob("checkpoint.npz"))
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "\0"])
+def test_a_table_that_is_none_of_a_sweep_is_refused_in_words(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sweep.csv").write_text(content)
+    with pytest.raises(DataError, match=r"sweep\.csv is not a readable table .* run `dvc repro` to make it"):
+        results.read_table(tmp_path / "sweep.csv", results.COLUMNS)

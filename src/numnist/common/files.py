@@ -110,7 +110,7 @@ def load_arrays(
     for name, (dtype, shape) in expected.items():
         array = arrays[name]
         if not isinstance(array, np.ndarray):  # what NumPy makes of a member without an array's header
-            raise DataError(f"{path}: {name} is no array; delete the file and run again")
+            raise DataError(f"{path}: {name} is no array; delete the file and run `dvc repro`")
         fits = shape is None or (
             array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
         )
@@ -131,11 +131,13 @@ def _read_archive(path: Path, names: list[str]) -> dict[str, Any]:
             if sorted(archive.files) != sorted(names):
                 raise DataError(f"{path}: arrays: expected {names}, got {archive.files}")
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
-                raise DataError(f"{path}: expected arrays that are not compressed; delete it and run again")
+                raise DataError(f"{path}: expected arrays that are not compressed; delete it and run `dvc repro`")
             return {name: archive[name] for name in names}
     except (DataError, MemoryError):
         raise
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
     except Exception as error:  # damaged bytes surface as a dozen types, from zip, zlib, tokenize and others
-        raise DataError(f"{path} is damaged or not an .npz of plain arrays ({error}); delete it, run again") from None
+        raise DataError(
+            f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run `dvc repro`"
+        ) from None

@@ -47,6 +47,11 @@ class Dataset:
     validation: Split
     classes: tuple[str, ...] = DIGITS
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What it is known by in metrics, runs and results."""
+        return {"name": self.name, "digest": self.digest}
+
     def thinned(self, images: int) -> "Dataset":
         """Return a data set of so many images of each split, taken at even distances, with a digest of its own."""
         name, digest = f"{self.name}, {images} images", hashing.of_texts([self.digest, str(images)])

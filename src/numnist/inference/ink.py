@@ -23,10 +23,11 @@ STEEPEST_LINE = 0.06  # rows a column: printed lines are at most so oblique
 LINE = 0.85  # of the picture's width: what has ink over so much of it is a printed line
 THICKEST_LINE = 0.04  # of the picture's longer side
 LARGEST_DISC = 0.5, 0.36  # of the longer side: what fits into the ink of a digit; of one that the border cuts off
-WIDEST, NARROWEST_AREA = 2.1, 0.45  # width by height: no digit of MNIST is wider; a narrow 1 may fill its box
-LARGEST_FILL = 0.75  # share of ink in a digit's box; 1 in 1,000 of MNIST's digits has more
-LONGEST_STROKES = 3.8  # of the longer side, all strokes together; 1 in 1,000 of MNIST's has more
-MOST_HOLES, MOST_PIECES = 3, 5  # MNIST's have no more
+WIDEST, NARROWEST_AREA = 1.7, 0.45  # width by height: no digit of MNIST is wider; a narrow 1 may fill its box
+LARGEST_FILL = 0.7  # share of ink in a digit's box; 1 in 2,000 of MNIST's digits has more
+LONGEST_STROKES = 3.3  # of the longer side, all strokes together; 1 in 2,000 of MNIST's has more
+MOST_CROSSED = 2.1  # strokes that a row crosses, in the mean; 1 in 2,000 of MNIST's has more
+MOST_HOLES, MOST_PIECES = 3, 3  # 1 in 800 of MNIST's has more
 SMALLEST_SHEET, MOSTLY_PAPER = 0.15, 0.5  # of the picture's area; of the sheet's own
 
 
@@ -224,12 +225,14 @@ def _check_strokes(ink: Array) -> None:
     padded = np.pad(written, 1)
     depth = ndimage.distance_transform_edt(padded)
     length = written.sum() / max(1, 4 * (depth[padded].mean() - 0.5))
+    crossed = np.diff(padded, axis=1).sum() / 2 / height
     across = (height == len(ink) and width < len(ink.T) / 2) or (width == len(ink.T) and height < len(ink) / 2)
     if (
         width > WIDEST * height
         or 2 * depth.max() - 1 > LARGEST_DISC[_reaches_border(ink > 0.5)] * longer
         or (width > NARROWEST_AREA * height and (written.mean() > LARGEST_FILL or _corners(written) > 3))
         or length > LONGEST_STROKES * longer
+        or crossed > MOST_CROSSED
         or ndimage.label(~padded)[1] - 1 > MOST_HOLES
         or across
         or _corners(ink > 0.5) > 2

@@ -1,8 +1,7 @@
 """A picture file becomes brightness: PNG, JPEG, WebP, BMP, TIFF or GIF, of any mode, in bounded memory."""
 
-import struct
+import shlex
 import warnings
-import zlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,22 +17,8 @@ _NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 _STRIP = 1_000_000  # pixels that are converted in one go
 _CONVERT_HEIC = (
     "is HEIC or AVIF, which is not read; convert it: `sips -s format jpeg IN --out out.jpg` on a Mac, "
-    "`heif-convert IN out.jpg` on Linux, or set the phone's camera to save the most compatible format"
+    "`heif-convert IN out.jpg` on Linux (package libheif-examples), or set the phone to save the most compatible format"
 )
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)  # what Pillow's readers raise on broken files
 
 
 def read_brightness(path: Path) -> np.ndarray:
@@ -56,7 +41,9 @@ def read_brightness(path: Path) -> np.ndarray:
         _refuse_size(path, "hundreds of millions of")
     except UnidentifiedImageError:
         raise DataError(f"{path} {_what_it_is(path)}") from None
-    except _DAMAGE as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged bytes surface as a dozen types, from Pillow, struct, zlib and others
         raise DataError(f"{path} is damaged or cannot be read ({error}); save it again as PNG or JPEG") from None
 
 
@@ -67,7 +54,9 @@ def _refuse_size(path: Path, size: str) -> NoReturn:
 def _what_it_is(path: Path) -> str:
     with path.open("rb") as file:
         heic = file.read(12)[4:8] == b"ftyp"
-    return _CONVERT_HEIC.replace("IN", str(path)) if heic else f"is not a picture in {_NAMES}; save it as one of these"
+    if not heic:
+        return f"is not a picture in {_NAMES}; save it as one of these"
+    return _CONVERT_HEIC.replace("IN", shlex.quote(str(path)))
 
 
 def _turned(image: Image.Image, exif: Image.Exif) -> Image.Image:

@@ -1,6 +1,6 @@
 """What a trained trial leaves behind: its result, the directory under runs/ that holds it, and the sweep's table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FINISHED, DIVERGED = "finished", "diverged"
+_AXES = list(TrainingConfig.__dataclass_fields__)
+COLUMNS = ["name", *_AXES, "status", *CURVES]  # of the sweep's table
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,18 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The last value of each curve; empty where diverged."""
+        """The last value of each curve; empty if the trial diverged."""
         return {} if self.state.diverged else {name: float(curve[-1]) for name, curve in self.curves.items()}
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Each curve by its name, float64 (iterations + 1,); those of validation only where it was set apart."""
-        told = CURVES if self.config.train_on == "training" else TRAIN_CURVES
-        return {name: self.state.curves[:, CURVES.index(name)] for name in told}
+        """Each curve by its name, float64 (iterations + 1,); those of validation only if images were set apart."""
+        names = CURVES if self.config.train_on == "training" else TRAIN_CURVES
+        return {name: self.state.curves[:, CURVES.index(name)] for name in names}
 
 
 def write_run(directory: Path, result: Result, dataset: Mapping[str, str]) -> None:
-    """Write weights.npz (none where diverged), curves.csv and result.json, the last one last."""
+    """Write weights.npz (none if it diverged), curves.csv and result.json, the last one last."""
     files.remove_partial(directory)  # of a process that was killed here
     if not result.state.diverged:
         files.save_arrays(directory / "weights.npz", arrays_of(result.state.parameters))
@@ -85,19 +87,18 @@ def write_table(path: Path, runs: Path) -> None:
     import pandas as pd
 
     rows = [files.read_json(found) for found in sorted(runs.glob("*/result.json"))]
-    axes = list(TrainingConfig.__dataclass_fields__)
     frame = pd.DataFrame(
         [{"name": row["name"], **row["config"], "status": row["status"], **row["metrics"]} for row in rows],
-        columns=["name", *axes, "status", *CURVES],
+        columns=COLUMNS,
     )
-    files.write_text(path, frame.sort_values(axes).to_csv(index=False, lineterminator="\n"))
+    files.write_text(path, frame.sort_values(_AXES).to_csv(index=False, lineterminator="\n"))
 
 
-def read_table(path: Path) -> "pd.DataFrame":
-    """Read the sweep's table; one row a trial, metrics NaN where it diverged."""
+def read_table(path: Path, columns: Sequence[str] = ()) -> "pd.DataFrame":
+    """Read a table, of the sweep one row per trial, metrics NaN if it diverged; DataError if it lacks a column."""
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, usecols=columns or None)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable table ({error}); run `dvc repro` to make it") from None
