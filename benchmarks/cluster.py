@@ -21,7 +21,7 @@ from benchmarks import images
 from numnist.config import reader
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset, Split
-from numnist.training import executors, scheduling, stacks
+from numnist.training import executors, scheduling
 from numnist.training.scheduling import WorkerPool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ def main(*, quick: bool) -> None:
 def _throughput(data: Dataset, engine: WorkerPool | None, scratch: Path, *, iterations: int, pairs: int) -> None:
     """Train the default sweep's networks here and there, in turn."""
     trials = [_trial(h, rate, iterations, seed) for h, rate, seed in product((10, 32, 64), (0.3, 0.5, 1.0), (0, 1))]
-    laying_out = statistics.median(_seconds(lambda: stacks.lay_out(data, "training", "exact")) for _ in range(3))
+    laying_out = statistics.median(_seconds(lambda: worker.lay_out(data, "training", "exact")) for _ in range(3))
     ways: dict[str, Callable[[Path], float]] = {
         "here, 2 threads": lambda at: _trained(trials, data, at, None) - laying_out,
         "Dask, 2 workers of 1": lambda at: _trained(trials, data, at, engine),
@@ -69,7 +69,7 @@ def _throughput(data: Dataset, engine: WorkerPool | None, scratch: Path, *, iter
 def _growth(few: Dataset, engine: WorkerPool | None, scratch: Path, sizes: Sequence[int]) -> None:
     """Train more and more trials of one iteration on 400 images: what is left is what a trial and a stack cost."""
     plan = scheduling.plan([_trial(64, 0.3, 1, 0)], scheduling.open_store(scratch / "none", few))[0]
-    done = stacks.train(plan, few, stacks.identity_here() | {"data": few.digest}, 1)
+    done = worker.train(plan, few, worker.identity_here() | {"data": few.digest}, 1)
     print(f"a trial of 64 hidden units: {len(pickle.dumps(plan)):,} bytes out, {len(pickle.dumps(done)):,} bytes back")
     for size in sizes:
         trials = [_trial(4, 0.3, 1, seed) for seed in range(size)]

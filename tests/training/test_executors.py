@@ -25,7 +25,7 @@ from numnist.common.errors import ConfigError, ExecutorError
 from numnist.config.reader import check_executor
 from numnist.config.schema import DataConfig, Source, TrainingConfig
 from numnist.data import dataset, fetching
-from numnist.training import executors, loop, scheduling, stacks
+from numnist.training import executors, loop, scheduling, worker
 from numnist.training.results import Result
 from numnist.training.scheduling import WorkerPool
 
@@ -120,13 +120,13 @@ def test_a_launcher_that_stops_has_stored_what_came_back(tmp_path: Path) -> None
 
 
 def test_a_process_with_other_code_is_refused_with_host_and_difference() -> None:
-    identity = stacks.identity_here() | {"data": DATA.digest}
-    [plan] = [stacks.Plan([loop.TrainingTask(CONFIG)], [CONFIG])]
-    assert stacks.train(plan, DATA, identity, 1)
+    identity = worker.identity_here() | {"data": DATA.digest}
+    [plan] = [worker.Plan([loop.TrainingTask(CONFIG)], [CONFIG])]
+    assert worker.train(plan, DATA, identity, 1)
     with pytest.raises(ExecutorError, match=r"worker \S+, process \d+, is refused: code is .* there and 0\.0 here"):
-        stacks.train(plan, DATA, identity | {"code": "0.0"}, 1)
+        worker.train(plan, DATA, identity | {"code": "0.0"}, 1)
     with pytest.raises(ExecutorError, match="expected the data set of digest other, got digest digest of 240"):
-        stacks.train(plan, DATA, identity | {"data": "other"}, 1)
+        worker.train(plan, DATA, identity | {"data": "other"}, 1)
 
 
 DASK = {"name": "dask", "address": "tcp://127.0.0.1:8786", "workers": 1, "threads": 1, "seconds": 1}

@@ -17,7 +17,7 @@ from numnist.common.errors import ExecutorError
 from numnist.config import schema
 from numnist.config.schema import Dask, Local, Processes, Slurm
 from numnist.data.dataset import Dataset
-from numnist.training import stacks
+from numnist.training import worker
 from numnist.training.scheduling import WorkerPool
 
 
@@ -101,19 +101,19 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[WorkerPool]:
 def _check_workers(client: Any) -> None:
     """Refuse by name what runs other code than this process, or cannot read what is sent to it."""
     try:
-        client.run_on_scheduler(stacks.identity_here)
+        client.run_on_scheduler(worker.identity_here)
     except Exception as error:
         raise ExecutorError(
             f"the Dask scheduler {client.scheduler.address} cannot run this checkout's code ({error!r}); start it with "
             "`python -m pipeline.dask scheduler`"
         ) from None
-    here = stacks.identity_here()
-    found = client.run(stacks.identity_here, on_error="return")
+    here = worker.identity_here()
+    found = client.run(worker.identity_here, on_error="return")
     reasons = {
-        worker: str(there) if isinstance(there, Exception) else stacks.differences(here, there)
-        for worker, there in sorted(found.items())
+        address: str(there) if isinstance(there, Exception) else worker.differences(here, there)
+        for address, there in sorted(found.items())
     }
-    if refused := [f"  {worker}: {why}" for worker, why in reasons.items() if why]:
+    if refused := [f"  {address}: {why}" for address, why in reasons.items() if why]:
         raise ExecutorError(
             f"{len(refused)} of {len(found)} workers do not run the code of this process:\n" + "\n".join(refused) + "\n"
             "Bring them to the same commit, start each with `python -m pipeline.dask worker`, or end it"
@@ -159,7 +159,7 @@ def _slurm(settings: Slurm) -> _Jobs:
     """Let submitit hand over jobs that import this code."""
     submitit = _package("submitit", "slurm")
     logging.getLogger("submitit").setLevel(logging.ERROR)
-    source = shlex.quote(str(Path(stacks.__file__).parent.parent.parent))
+    source = shlex.quote(str(Path(worker.__file__).parent.parent.parent))
     try:
         executor = submitit.AutoExecutor(settings.folder, cluster=settings.cluster, slurm_max_num_timeout=0)
         executor.update_parameters(

@@ -18,13 +18,13 @@ from numnist.common.errors import ExecutorError
 from numnist.common.progress import Report
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset
-from numnist.training import stacks
+from numnist.training import worker
 from numnist.training.checkpoints import CheckpointStore
 from numnist.training.clock import Watch
 from numnist.training.loop import Stack, State, TrainingTask
 from numnist.training.results import Result
-from numnist.training.stacks import Plan, Trained, group_by_checkpoint_key, work
 from numnist.training.threads import Threads
+from numnist.training.worker import Plan, Trained, group_by_checkpoint_key, work
 
 STACK_ROWS = 384  # hidden units trained together at most: beyond, they cost memory and time
 BATCH_STACK_ROWS = 16_384  # the same in batches: each thread needs a network of its own
@@ -81,25 +81,25 @@ class Trainer:
             if self.worker_pool:
                 yield from self._train_elsewhere(plans, self.worker_pool, report)
                 return
-            laid_out = functools.cache(lambda *which: stacks.lay_out(self.data, *which))
+            laid_out = functools.cache(lambda *which: worker.lay_out(self.data, *which))
             with Threads(self.threads or machine.cores()) as pool:
                 for number, one in enumerate(plans, 1):
                     words = f"stack {number} of {len(plans)}"
-                    yield list(self._train_here(one, stacks.descend(one, laid_out(*one.images), pool), report, words))
+                    yield list(self._train_here(one, worker.descend(one, laid_out(*one.images), pool), report, words))
 
     def _train_elsewhere(self, plans: Sequence[Plan], workers: WorkerPool, report: Report) -> Iterator[list[Result]]:
         """Hand all stacks to the workers, and store and yield each as it comes back.
 
         The error of a stack is logged at once, and raised when all others are done. If workers are lost: ExecutorError.
         """
-        identity = stacks.identity_here() | {"data": self.data.digest}
+        identity = worker.identity_here() | {"data": self.data.digest}
         futures: dict[Future[list[Trained]], Plan] = {}
         failed: list[Exception] = []
         try:
             for one in plans:
                 if self.watch:
                     self.watch.started(one.trials)
-                futures[workers.executor.submit(stacks.train, one, workers.data, identity, workers.threads)] = one
+                futures[workers.executor.submit(worker.train, one, workers.data, identity, workers.threads)] = one
             for number, future in enumerate(as_completed(futures), 1):
                 one = futures.pop(future)
                 try:
