@@ -21,7 +21,7 @@ from benchmarks import images
 from numnist.config import reader
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset, Split
-from numnist.training import executors, scheduling
+from numnist.training import executors, scheduling, worker
 from numnist.training.scheduling import WorkerPool
 
 ROOT = Path(__file__).resolve().parent.parent
