@@ -36,11 +36,12 @@ def main(*, quick: bool) -> None:
         print(f"data set: {_size(data) / 1e6:.1f} MB to each worker")
         address = stack.enter_context(_cluster(scratch))
         dask = {"name": "dask", "address": address, "workers": WORKERS, "threads": 1, "seconds": 60}
+        settings = reader.check_executor(dask, "the benchmark")
         began = time.perf_counter()
-        with executors.opened(executors.parse(dask), data, scratch) as engine:
+        with executors.opened(settings, data, scratch) as engine:
             print(f"connecting, handshake and sending the data set: {time.perf_counter() - began:.2f} s")
             _throughput(data, engine, scratch, iterations=10 if quick else 60, pairs=2 if quick else 5)
-        with executors.opened(executors.parse(dask), few, scratch) as engine:
+        with executors.opened(settings, few, scratch) as engine:
             _growth(few, engine, scratch, (10, 100) if quick else (10, 100, 1000))
 
 
@@ -81,7 +82,7 @@ def _growth(few: Dataset, engine: WorkerPool | None, scratch: Path, sizes: Seque
 
 def _trained(trials: Sequence[TrainingConfig], data: Dataset, directory: Path, engine: WorkerPool | None) -> float:
     store = scheduling.open_store(directory, data)
-    return _seconds(lambda: list(scheduling.Trainer(data, store, engine=engine).train(trials)))
+    return _seconds(lambda: list(scheduling.Trainer(data, store, worker_pool=engine).train(trials)))
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -12,7 +12,7 @@ _ENVIRONMENT = "distributed.nanny.pre-spawn-environ"  # Dask's setting of what i
 
 
 def main() -> None:
-    """Start a scheduler, or a worker and the nanny that starts another where it dies."""
+    """Start a scheduler, or a worker and the nanny that starts another if it dies."""
     try:
         import dask
         import distributed  # noqa: F401  (whose settings are there once it is imported)

@@ -1,15 +1,10 @@
 """Choose the sweep's winner, and test it and the note's network once: `python -m pipeline.evaluate`."""
 
 from itertools import chain
-from typing import TYPE_CHECKING
 
-from hydra import compose, initialize_config_dir
-
-from numnist.config import cli
+from numnist.config import cli, overrides
+from numnist.config.schema import TrainingConfig
 from pipeline import ROOT
-
-if TYPE_CHECKING:
-    from numnist.config.schema import TrainingConfig
 
 
 def main() -> None:
@@ -29,19 +24,14 @@ def main() -> None:
     sweep = evaluate.Sweep(results.read_table(ROOT / "sweep.csv", results.COLUMNS), cli.params().axes, runs)
     found = evaluate.evaluate(sweep, data, reference, lambda: dataset.load_test(processed))
     evaluate.write(found, ROOT / "reports")
-    identity = {"name": data.name, "digest": data.digest}
-    results.write_run(ROOT / "reports" / "reference", reference, identity)
+    results.write_run(ROOT / "reports" / "reference", reference, data.identity)
     print(champion.champion(tracked.connect(ROOT), ROOT, evaluated=True).words)
 
 
-def note() -> "TrainingConfig":
-    """Compose and check the values of the note's own network."""
-    from numnist.config import reader
-    from numnist.config.schema import TRAINING_KEYS, TrainingConfig
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        composed = compose("config", overrides=["+experiment=note"])
-    return reader.check(TrainingConfig, {name: composed[name] for name in TRAINING_KEYS}, "conf/experiment/note.yaml")
+def note() -> TrainingConfig:
+    """Return the trial of the note's own network."""
+    [trial] = overrides.trials_of("note", ROOT / "conf")
+    return trial
 
 
 if __name__ == "__main__":

@@ -54,11 +54,12 @@ def weights_of(run: str, directory: Path) -> tuple[Path, str]:
 
     Returned are the copy and the digest of the data set that the network was trained on.
     """
-    from numnist.tracking import champion, registry, runs
+    from numnist.tracking import champion, recorded, registry, runs
 
     tracker = runs.connect(ROOT)
     if run != registry.CHAMPION:
-        return tracker.weights_of(run, directory), tracker.read_trial(run).data_digest
+        trial = recorded.read_trial(tracker.store, run)
+        return recorded.copy_weights(tracker.store, trial, directory), trial.data_digest
     found = champion.champion(tracker, ROOT)
     print(f"asking {found.words}", file=sys.stderr)
     return registry.weights_of(tracker.store, found.version, directory), found.version.tags.get(registry.DATA, "")

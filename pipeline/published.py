@@ -4,16 +4,10 @@ Takes the networks of its experiments from the store of trials, which must have 
 docs/published.json and the table in docs/published.md.
 """
 
-from collections.abc import Sequence
-from itertools import chain, product
-from typing import Any
-
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from itertools import chain
 
 from numnist.common.errors import DataError
-from numnist.config import cli, reader
-from numnist.config.schema import TRAINING_KEYS, TrainingConfig
+from numnist.config import cli, overrides
 from pipeline import ROOT
 
 DATA = "mnist"
@@ -32,7 +26,7 @@ def main() -> None:
             f"data/processed holds {data.name}, and published results are on {DATA}; see data.name in params.yaml"
         )
     store = scheduling.open_store(ROOT / ".checkpoints", data)
-    trials = {record.experiment: trials_of(record.experiment) for record in literature.RECORDS}
+    trials = {record.experiment: overrides.trials_of(record.experiment, ROOT / "conf") for record in literature.RECORDS}
     if missing := [name for name, configs in trials.items() if not all(map(store.has, configs))]:
         command = f"python -m pipeline.train -m +experiment={','.join(missing)}"
         raise DataError(f"not all networks of {', '.join(missing)} are trained; `{command}` trains them")
@@ -44,17 +38,6 @@ def main() -> None:
     files.write_json(record, content)
     files.write_text(page, literature.replace_block(page.read_text(encoding="utf-8"), table))
     print(f"{table}\nwritten to {record} and, as a table, to {page}")
-
-
-def trials_of(experiment: str) -> Sequence[TrainingConfig]:
-    """Compose an experiment and cross the axes of its file."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        composed = compose("config", overrides=[f"+experiment={experiment}"], return_hydra_config=True)
-        values: dict[str, Any] = {name: composed[name] for name in TRAINING_KEYS}
-        axes = dict(composed.hydra.sweeper.params)
-    source = f"conf/experiment/{experiment}.yaml"
-    named = [[(name, value) for value in OmegaConf.create(f"[{choices}]")] for name, choices in axes.items()]
-    return [reader.check(TrainingConfig, {**values, **dict(chosen)}, source) for chosen in product(*named)]
 
 
 if __name__ == "__main__":

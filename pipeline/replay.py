@@ -1,7 +1,7 @@
 """Train one tracked trial again and compare: `python -m pipeline.replay RUN_ID`, or `champion` for the registered one.
 
 Nothing is taken from the store of trials.
-Exit 0 only where weights and curves have the same bytes.
+Exit 0 only if weights and curves have the same bytes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main() -> None:
 
     from numnist.data import dataset
     from numnist.reproduce import replay, verify
-    from numnist.tracking import champion, registry, runs
+    from numnist.tracking import champion, recorded, registry, runs
     from numnist.training import session
 
     tracker = runs.connect(ROOT)
@@ -31,14 +31,14 @@ def main() -> None:
         found = champion.champion(tracker, ROOT)
         print(f"replaying {found.words}")
         run_id = found.run_id
-    recorded = tracker.read_trial(run_id)
+    trial = recorded.read_trial(tracker.store, run_id)
     data = dataset.load(ROOT / "data" / "processed")
     with tempfile.TemporaryDirectory(prefix="numnist-replay-") as directory:
         artifacts = Path(directory, "artifacts")
         artifacts.mkdir()
-        tracker.copy_files(recorded.run_id, artifacts)
-        again = replay.replay(recorded, artifacts, data, session.described(ROOT), Path(directory))
-    print(f"{recorded.name}, run {recorded.run_id}, commit {recorded.tags.get('git.commit', 'unknown')}")
+        recorded.copy_files(tracker.store, trial, artifacts)
+        again = replay.replay(trial, artifacts, data, session.describe_origin(ROOT), Path(directory))
+    print(f"{trial.name}, run {trial.run_id}, commit {trial.tags.get('git.commit', 'unknown')}")
     for name, one in again.differences.items():
         number = "" if one.verdict == verify.SAME else f", largest relative difference {one.relative:.1e} {one.where}"
         print(f"  {name}: {one.verdict}{number}")

@@ -1,4 +1,4 @@
-"""`make run`: the pipeline on the data set of params.yaml or, where that cannot be reached, on the packaged sample.
+"""`make run`: the pipeline on the data set of params.yaml or, if that cannot be reached, on the packaged sample.
 
 The sample's run has a workspace of its own, .sample/: params.yaml, dvc.lock and the results of the checkout stay as
 they are, so the next run with a mirror in reach is that of the real data set.
@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from numnist.common import dvc_lock, files, processes
-from numnist.common.errors import NumnistError
+from numnist.common.errors import FetchError, NumnistError
 from numnist.config import cli
 from numnist.tracking import champion, provenance, runs
 from pipeline import ROOT, fetch
@@ -33,8 +33,8 @@ def main() -> None:
         print("Waiting for another `make run` in this checkout to end.", flush=True)
         lock.acquire()
     with lock:
-        _mind_git()
-        workspace = ROOT if _data_at_hand() else _sample_workspace()
+        _configure_git()
+        workspace = ROOT if _data_is_available() else _sample_workspace()
         dvc_lock.check(workspace, edits_allowed=True)
         up_to_date = _dvc(workspace, "status", "--quiet", quiet=True) == 0
         if not up_to_date and _dvc(workspace, "repro") != 0:
@@ -44,11 +44,11 @@ def main() -> None:
     dvc_lock.check(workspace)
     print("Everything is up to date." if up_to_date else "Done.")
     _show_results(workspace)
-    if not (up_to_date and champion.agrees(workspace)):
+    if not (up_to_date and champion.is_up_to_date(workspace)):
         print(f"  champion  {champion.champion(runs.connect(workspace), workspace).words}")
 
 
-def _mind_git() -> None:
+def _configure_git() -> None:
     """Let DVC work without git if there is none, as in an unpacked ZIP, and with it once there is."""
     local, git = ROOT / ".dvc" / "config.local", provenance.has_git(ROOT)
     without = local.is_file() and "no_scm" in local.read_text(encoding="utf-8")
@@ -58,9 +58,8 @@ def _mind_git() -> None:
         _dvc(ROOT, "config", "--local", *(["--unset", "core.no_scm"] if git else ["core.no_scm", "true"]))
 
 
-def _data_at_hand() -> bool:
+def _data_is_available() -> bool:
     """Whether the data set of params.yaml is there or can be fetched; if not, say so."""
-    from numnist.common.errors import FetchError
     from numnist.data import fetching
 
     params = cli.params()

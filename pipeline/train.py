@@ -30,7 +30,7 @@ def job(config: DictConfig) -> float:
 
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     trial = trial_of(values)
-    session().use(values["executor"])
+    session().use_executor(values["executor"])
     composed = Path(HydraConfig.get().runtime.output_dir, HydraConfig.get().output_subdir or ".hydra", "config.yaml")
     result = session().run_trial(trial, Path(values["output"]), [composed] if composed.exists() else [])
     log.info("%s", said := _in_words(result))
@@ -52,7 +52,7 @@ def _in_words(result: "Result") -> str:
 def main() -> None:
     """Check the command line and params.yaml, let Hydra run the jobs, and close what they opened."""
     overrides.check(sys.argv[1:], ROOT / "conf")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let failures through to cli.run, which tells them
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let failures through to cli.run, which prints them
     from numnist.training import session
 
     status = "FAILED"
@@ -62,9 +62,9 @@ def main() -> None:
     except HydraException as error:
         raise ConfigError(f"the configuration cannot be composed: {error}") from None
     except (KeyboardInterrupt, SystemExit) as ending:
-        if isinstance(ending, KeyboardInterrupt) or ending.code in cli.ENDED:
+        if isinstance(ending, KeyboardInterrupt) or ending.code in cli.STOPPED:
             status = "KILLED"
-            sys.stderr.write(session.kept())
+            sys.stderr.write(session.how_to_resume())
         raise
     finally:
         session.end(status)

@@ -1,7 +1,7 @@
 """Repeat the pipeline in a fresh clone of HEAD and compare with dvc.lock: `python -m pipeline.verify [--quick]`.
 
 --quick takes the packaged sample and a small sweep; nothing is committed about those, so they are run twice, in two
-clones, and the second time on one core. Exit 0 only where every out has the same bytes.
+clones, and the second time on one core. Exit 0 only if every out has the same bytes.
 """
 
 import argparse

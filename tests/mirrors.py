@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 CONTENTS = {
     "train-images-idx3-ubyte": struct.pack(">4I", 0x803, 4, 28, 28) + bytes(4 * 784),
@@ -133,3 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _drip(self) -> None:
         while not self.mirror.over.wait(0.05):
             self.wfile.write(b"x")
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """The files of a directory that fetch has made, without its record."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "fetched.json"}

@@ -1,7 +1,7 @@
 """Mirrors that misbehave, and files that rot: nothing but the pinned bytes reaches the data directory."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import mirrors
@@ -31,21 +31,10 @@ FAULTS = {  # behaviour of the mirror: what the error says of it
 }
 
 
-@pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[mirrors.Mirror]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with mirrors.serve() as served:
-        yield served
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "fetched.json"}
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_after_a_mirror_at_fault_the_next_one_is_asked(mirror: mirrors.Mirror, tmp_path: Path, fault: str) -> None:
     fetching.fetch(Source((mirror.url(fault), mirror.url("right")), mirrors.SHA256), "tiny", tmp_path, (), HASTY)
-    assert contents(tmp_path) == mirrors.CONTENTS
+    assert mirrors.contents(tmp_path) == mirrors.CONTENTS
     assert mirror.requests[0] == f"/{fault}/{FIRST}"
 
 
@@ -63,7 +52,7 @@ def test_if_all_mirrors_fail_the_error_tells_why_and_nothing_is_left(
     assert "no such directory" in causes[nowhere]
     assert "MNIST_MIRROR=<directory or URL>" in str(caught.value)
     assert "dvc exp run -S data.name=mnist-5k" in str(caught.value)
-    assert contents(tmp_path / "raw") == {}
+    assert mirrors.contents(tmp_path / "raw") == {}
 
 
 def test_each_mirror_is_asked_twice_and_no_more(mirror: mirrors.Mirror, tmp_path: Path) -> None:
@@ -85,7 +74,7 @@ def test_an_endless_answer_is_cut_off(mirror: mirrors.Mirror, tmp_path: Path, mo
     monkeypatch.setattr(idx, "MAX_BYTES", 1_000_000)
     with pytest.raises(FetchError, match="longer than 1,000,000 bytes"):
         fetching.fetch(Source((mirror.url("endless"),), mirrors.SHA256), "tiny", tmp_path, (), HASTY)
-    assert contents(tmp_path) == {}
+    assert mirrors.contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +105,7 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(fetching, "download", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetching.fetch(Source(("https://mirror.example/",), mirrors.SHA256), "tiny", tmp_path)
-    assert contents(tmp_path) == {}
+    assert mirrors.contents(tmp_path) == {}
 
 
 ROT: dict[str, Callable[[bytes], bytes]] = {
@@ -141,4 +130,4 @@ def test_a_file_that_rotted_is_refused_and_left_and_once_it_is_moved_away_fetche
     assert rotten.read_bytes() == damaged
     rotten.rename(tmp_path / rotten.name)
     fetching.fetch(source, "tiny", raw, [str(tmp_path)])
-    assert contents(raw) == mirrors.CONTENTS
+    assert mirrors.contents(raw) == mirrors.CONTENTS

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import mirrors
@@ -16,17 +15,6 @@ from numnist.config.reader import load_params
 from numnist.config.schema import DataConfig, Source
 from numnist.data import dataset, fetching, idx
 from pipeline import ROOT
-
-
-@pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[mirrors.Mirror]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with mirrors.serve() as served:
-        yield served
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "fetched.json"}
 
 
 def write(directory: Path, files: dict[str, bytes]) -> Path:
@@ -44,7 +32,7 @@ def test_the_files_that_are_pinned_are_asked_for_and_unpacked(
     mirror: mirrors.Mirror, tmp_path: Path, pins: dict[str, str]
 ) -> None:
     fetching.fetch(Source((mirror.url("right"),), pins), "tiny", tmp_path / "raw")
-    assert contents(tmp_path / "raw") == mirrors.CONTENTS
+    assert mirrors.contents(tmp_path / "raw") == mirrors.CONTENTS
     names = mirrors.PINS if pins is mirrors.PINS else mirrors.SHA256
     assert mirror.requests == [f"/right/{name}" for name in names]
 
@@ -54,7 +42,7 @@ def test_a_server_may_call_gzip_an_encoding_and_may_move_a_file(
     mirror: mirrors.Mirror, tmp_path: Path, way: str
 ) -> None:
     fetching.fetch(Source((mirror.url(way),), mirrors.SHA256), "tiny", tmp_path)
-    assert contents(tmp_path) == mirrors.CONTENTS
+    assert mirrors.contents(tmp_path) == mirrors.CONTENTS
 
 
 def test_the_place_given_is_asked_first(mirror: mirrors.Mirror, tmp_path: Path) -> None:
@@ -76,9 +64,9 @@ def test_a_gzip_that_is_pinned_is_enough_and_one_packed_otherwise_is_not(tmp_pat
         fetching.fetch(Source((), mirrors.SHA256), "tiny", raw, [str(place)])
     told = yaml.safe_load(str(caught.value).split("sha256:\n")[1])  # the remedy, tried
     fetching.fetch(Source((), mirrors.SHA256 | told), "tiny", raw, [str(place)])
-    assert contents(raw) == mirrors.CONTENTS
+    assert mirrors.contents(raw) == mirrors.CONTENTS
     fetching.fetch(Source((), mirrors.SHA256), "tiny", tmp_path / "pinned", [str(write(place, mirrors.FILES))])
-    assert contents(tmp_path / "pinned") == mirrors.CONTENTS
+    assert mirrors.contents(tmp_path / "pinned") == mirrors.CONTENTS
 
 
 def test_a_data_set_without_pins_is_told_what_to_pin(tmp_path: Path) -> None:
@@ -88,7 +76,7 @@ def test_a_data_set_without_pins_is_told_what_to_pin(tmp_path: Path) -> None:
     told = yaml.safe_load(str(caught.value).split("sha256:\n")[1])
     assert told == mirrors.PINS
     fetching.fetch(Source(("own",), told), "own", raw, root=tmp_path)
-    assert contents(raw) == contents(place)
+    assert mirrors.contents(raw) == mirrors.contents(place)
 
 
 def test_data_that_changed_is_told_what_to_pin_and_then_replaces_what_was_fetched(tmp_path: Path) -> None:
@@ -101,7 +89,7 @@ def test_data_that_changed_is_told_what_to_pin_and_then_replaces_what_was_fetche
         fetching.fetch(Source(("own",), pins), "own", raw, root=tmp_path)
     told = yaml.safe_load(str(caught.value).split("sha256:\n")[1])
     fetching.fetch(Source(("own",), told), "own", raw, root=tmp_path)
-    assert contents(raw) == mirrors.CONTENTS | {labels: changed}
+    assert mirrors.contents(raw) == mirrors.CONTENTS | {labels: changed}
 
 
 @pytest.mark.parametrize("pins", PINS, ids=["gzips pinned", "contents pinned", "both pinned"])
@@ -135,7 +123,7 @@ def test_what_fetch_did_not_make_is_refused_and_left(mirror: mirrors.Mirror, tmp
     assert [path.name for path in raw.iterdir()] == [name] and mirror.requests == []
     (raw / name).rename(raw.parent / name)  # the remedy, tried
     fetching.fetch(source, "tiny", raw, [str(raw.parent)])
-    assert contents(raw) == mirrors.CONTENTS
+    assert mirrors.contents(raw) == mirrors.CONTENTS
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"pinned": {}, "sha256": 3}'])
@@ -152,7 +140,7 @@ def test_what_a_killed_download_left_is_removed(mirror: mirrors.Mirror, tmp_path
     write(tmp_path / ".partial-killed", {"train-images-idx3-ubyte.gz": b"half"})
     write(tmp_path, {".partial-file": b"half"})
     fetching.fetch(Source((mirror.url("right"),), mirrors.SHA256), "tiny", tmp_path)
-    assert contents(tmp_path) == mirrors.CONTENTS
+    assert mirrors.contents(tmp_path) == mirrors.CONTENTS
 
 
 def test_without_a_terminal_the_progress_is_plain_lines(
@@ -181,7 +169,7 @@ def test_a_directory_of_params_yaml_is_a_path_from_the_project_and_beside_urls(
     monkeypatch.chdir("/")
     source = Source((mirror.url("missing"), "own"), mirrors.SHA256)
     fetching.fetch(source, "tiny", tmp_path / "raw", root=tmp_path / "project")
-    assert contents(tmp_path / "raw") == mirrors.CONTENTS
+    assert mirrors.contents(tmp_path / "raw") == mirrors.CONTENTS
     assert len(mirror.requests) == 1
 
 

@@ -28,7 +28,7 @@ def with_cell(value, label=3):
 
 def test_train_csv_is_read_as_pixels_and_labels(tmp_path):
     pixels, labels = images(12), np.arange(12) % 10
-    read = kaggle.read_train(labelled(tmp_path / "train.csv", labels, pixels))
+    read = kaggle.read_labelled(labelled(tmp_path / "train.csv", labels, pixels), strict=True)
     assert [array.dtype for array in read] == [np.uint8, np.uint8]
     np.testing.assert_array_equal(read[0], pixels)
     np.testing.assert_array_equal(read[1], labels)
@@ -58,13 +58,13 @@ def test_line_ends_of_windows_and_a_byte_order_mark_do_not_matter(tmp_path):
 def test_a_pixel_that_is_no_number_from_0_to_255_is_refused_with_its_line(value, tmp_path):
     path = table(tmp_path / "train.csv", ["label", *PIXELS], with_cell(value))
     with pytest.raises(DataError, match=r"train\.csv, line 3, pixel10: got .*expected a whole number from 0 to 255"):
-        kaggle.read_train(path)
+        kaggle.read_labelled(path, strict=True)
 
 
 def test_a_label_above_9_is_refused_with_its_line(tmp_path):
     path = table(tmp_path / "train.csv", ["label", *PIXELS], with_cell(0, label=10))
     with pytest.raises(DataError, match=r"line 2, label: got '10', expected a whole number from 0 to 9"):
-        kaggle.read_train(path)
+        kaggle.read_labelled(path, strict=True)
 
 
 @pytest.mark.parametrize("line", [2, 3, 4])

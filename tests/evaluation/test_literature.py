@@ -1,7 +1,6 @@
 """Our networks beside published results: errors counted by hand, and the table that docs/published.md shows."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +8,15 @@ import pytest
 from numnist import network
 from numnist.common import files
 from numnist.common.errors import DataError
+from numnist.config import overrides
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Dataset, Split
 from numnist.evaluation import literature
 from numnist.network import Parameters
 from numnist.training.loop import State
 from numnist.training.results import Result
-from pipeline.published import trials_of
+from pipeline import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = TrainingConfig(2, 0.1, 1, 0, "he")
 TEST = Split(np.zeros((4, 784), np.uint8), np.array([7, 7, 7, 1], np.uint8))
 VALIDATION = Split(np.zeros((4, 784), np.uint8), np.array([7, 1, 1, 1], np.uint8))
@@ -75,6 +74,6 @@ def test_a_document_without_its_markers_is_an_error() -> None:
 
 def test_each_experiment_has_five_seeds_and_is_trained_on_what_its_record_says() -> None:
     for record in literature.RECORDS:
-        trials = trials_of(record.experiment)
+        trials = overrides.trials_of(record.experiment, ROOT / "conf")
         assert [trial.seed for trial in trials] == [0, 1, 2, 3, 4]
         assert {trial.train_on for trial in trials} == {"training" if record.measured_on == "validation" else "all"}

@@ -59,7 +59,7 @@ def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
         tracker = tracked.connect(root)
-        registry.crown(tracker.store, register(tracker, root / "trial").version, {})
+        registry.set_champion(tracker.store, register(tracker, root / "trial").version, {})
     process = checkout.start(checkout.make(root / "checkout"), "-m", "pipeline.serve", "--port", "0", **environment)
     try:
         printed = "".join(line for line, _ in zip(process.stdout or (), range(3)))

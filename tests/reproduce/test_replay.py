@@ -14,7 +14,8 @@ from numnist.config.schema import TrainingConfig
 from numnist.reproduce import verify
 from numnist.reproduce.replay import Replay, config_of
 from numnist.reproduce.replay import replay as again
-from numnist.tracking.runs import CODE, TrackedRun
+from numnist.tracking.recorded import TrackedRun
+from numnist.tracking.runs import CODE
 from numnist.training import checkpoints, results, scheduling
 
 CONFIG = TrainingConfig(hidden_size=5, learning_rate=1e-05, iterations=2, seed=0, initialization="he")

@@ -16,7 +16,7 @@ from stores import CONFIG, DIGEST, copy_store, register, trained
 
 from numnist.common import files
 from numnist.common.errors import DataError
-from numnist.tracking import champion, registry, runs, store
+from numnist.tracking import champion, recorded, registry, runs, store
 from numnist.tracking.champion import Champion
 from numnist.tracking.runs import Tracker
 
@@ -82,7 +82,7 @@ def test_what_the_results_name_can_be_asked_after_the_store_is_gone(root: Path) 
     tracker = runs.connect(root)
     found = champion.champion(tracker, root)
     assert stored(tracker, found, root) == digest
-    trial = tracker.read_trial(found.run_id)
+    trial = recorded.read_trial(tracker.store, found.run_id)
     assert (trial.name, trial.data_digest, trial.params["hidden_size"]) == (CONFIG.name, DIGEST, "10")
     assert trial.tags["winner"] == "of 1 trials"
     run = tracker.store.client.get_run(found.run_id)
@@ -263,12 +263,12 @@ def test_a_champion_of_other_classes_answers_with_their_names(root: Path, tmp_pa
 
 
 def test_whether_the_store_agrees_is_known_without_mlflow(root: Path) -> None:
-    assert not champion.agrees(root)
+    assert not champion.is_up_to_date(root)
     lock_results(root, 8)
-    assert not champion.agrees(root)
+    assert not champion.is_up_to_date(root)
     answering(root)
-    assert champion.agrees(root)
+    assert champion.is_up_to_date(root)
     lock_results(root, 16)
-    assert not champion.agrees(root)
+    assert not champion.is_up_to_date(root)
     (root / "mlflow.db").write_bytes(b"no database")
-    assert not champion.agrees(root)
+    assert not champion.is_up_to_date(root)

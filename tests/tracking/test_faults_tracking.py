@@ -23,6 +23,7 @@ from numnist.common import files
 from numnist.common.errors import DataError, TrackingError
 from numnist.config.schema import DataConfig, TrainingConfig
 from numnist.data import dataset, idx
+from numnist.tracking import recorded
 from numnist.tracking import runs as tracked
 from numnist.training.session import Session
 
@@ -216,4 +217,4 @@ def _object_array(root: Path, trap: Path) -> bytes:
 @pytest.mark.parametrize("run", ["../../secret", "..", "/etc/passwd", "file:///etc/passwd", "no-such-run"])
 def test_a_run_that_is_a_path_or_a_slip_is_refused_and_the_store_is_not_blamed(root: Path, run: str) -> None:
     with pytest.raises(DataError, match=f"holds no run {run}; `make ui` shows which there are"):
-        tracked.connect(root).weights_of(run, root)
+        recorded.read_trial(tracked.connect(root).store, run)

@@ -20,7 +20,7 @@ import pytest
 from stores import CONFIG, DIGEST, PARAMS, begin, copy_store, disown, free_port, in_processes, printed_port, trained
 
 from numnist.common.errors import DataError, NumnistError, TrackingError
-from numnist.tracking import entities, owners, pyfunc_model
+from numnist.tracking import entities, owners, pyfunc_model, recorded
 from numnist.tracking import runs as tracked
 from numnist.tracking import store as store_module
 from numnist.tracking.pages import sweep_link
@@ -251,7 +251,7 @@ def test_the_link_shows_the_newest_sweeps_trials(tracker: Tracker) -> None:
     tracker.begin_sweep("old", "a sweep", {})
     newest = tracker.begin_sweep("new", "a sweep", {})
     begin(tracker, "trial", newest, {})
-    link = sweep_link(tracker.store.experiment, tracker.sweep())
+    link = sweep_link(tracker.store.experiment, recorded.find_sweep(tracker.store))
     assert link.startswith(f"#/experiments/{tracker.store.experiment}/runs?") and newest in link and " " not in link
 
 
@@ -386,12 +386,12 @@ def test_a_trial_cut_off_before_its_parameters_were_logged_gets_them_when_it_goe
 def test_a_trial_is_read_back_with_its_parameters_data_and_files(tracker: Tracker, tmp_path: Path) -> None:
     run = begin(tracker, "trial", None, {tracked.CODE: "digest"})
     tracker.finish_trial(run, trained(tmp_path / "trial"))
-    recorded = tracker.read_trial(run)
-    assert (recorded.run_id, recorded.data_digest, recorded.tags[tracked.CODE]) == (run, DIGEST, "digest")
-    assert recorded.params["learning_rate"] == "0.1"
+    trial = recorded.read_trial(tracker.store, run)
+    assert (trial.run_id, trial.data_digest, trial.tags[tracked.CODE]) == (run, DIGEST, "digest")
+    assert trial.params["learning_rate"] == "0.1"
     (tmp_path / "copied").mkdir()
-    tracker.copy_files(run, tmp_path / "copied")
+    recorded.copy_files(tracker.store, trial, tmp_path / "copied")
     assert {path.name for path in (tmp_path / "copied").iterdir()} == {"weights.npz", "curves.csv", "result.json"}
     running = begin(tracker, "another", None, {})
     with pytest.raises(DataError, match="is no finished trial"):
-        tracker.read_trial(running)
+        recorded.read_trial(tracker.store, running)

@@ -20,7 +20,7 @@ from stores import CONFIG, copy_store, in_processes, register, trained
 
 from numnist.common import files
 from numnist.common.errors import TrackingError
-from numnist.tracking import entities, owners, provenance, registry, runs, store
+from numnist.tracking import entities, owners, provenance, recorded, registry, runs, store
 from pipeline import ROOT
 
 
@@ -129,7 +129,7 @@ def held(root: Path) -> tuple[str, str, bytes]:
     tracker = runs.connect(root)
     version = tracker.store.client.get_model_version("numnist", "1")
     weights = registry.weights_of(tracker.store, version, root / "asked")
-    of_run = tracker.weights_of(str(version.run_id), root)
+    of_run = recorded.copy_weights(tracker.store, recorded.read_trial(tracker.store, str(version.run_id)), root)
     assert files.sha256(of_run) == files.sha256(weights)
     return tracker.store.client.get_run(version.run_id).info.artifact_uri, version.source, weights.read_bytes()
 
@@ -150,7 +150,9 @@ def test_a_checkout_that_is_copied_does_not_write_into_the_original(root: Path) 
     before = sorted(root.rglob("*"))
     tracker = runs.connect(copy)
     run = tracker.log_directory(trained(copy / "another"), None, {})
-    assert tracker.weights_of(run, copy).is_file() and held(copy)[2]
+    assert (
+        recorded.copy_weights(tracker.store, recorded.read_trial(tracker.store, run), copy).is_file() and held(copy)[2]
+    )
     assert sorted(root.rglob("*")) == before
 
 
@@ -216,10 +218,13 @@ def test_a_run_that_another_process_took_over_is_noticed(root: Path) -> None:
 def test_a_heart_beats_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     beaten = threading.Event()
     monkeypatch.setattr(owners, "BEAT_SECONDS", 0.001)
-    heart = owners.Heartbeat(beaten.set)
+    before = set(threading.enumerate())
+    stop = owners.start_heartbeat(beaten.set)
+    [heart] = set(threading.enumerate()) - before
     assert beaten.wait(10)
-    heart.stop()
-    assert heart.over.is_set()
+    stop()
+    heart.join(10)
+    assert not heart.is_alive()
 
 
 def test_a_process_of_another_namespace_is_another_machines(monkeypatch: pytest.MonkeyPatch) -> None:

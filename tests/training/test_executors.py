@@ -46,7 +46,7 @@ def train(
     store = scheduling.open_store(directory, DATA)
     return {
         result.config: result
-        for done in scheduling.Trainer(DATA, store, engine=engine).train(configs)
+        for done in scheduling.Trainer(DATA, store, worker_pool=engine).train(configs)
         for result in done
     }
 
@@ -112,7 +112,7 @@ def test_a_stack_that_fails_costs_no_other_and_a_rerun_trains_it_alone(
 def test_a_launcher_that_stops_has_stored_what_came_back(tmp_path: Path) -> None:
     store = scheduling.open_store(tmp_path, DATA)
     with engine(2) as one:
-        results = scheduling.Trainer(DATA, store, engine=one).train(GRID)
+        results = scheduling.Trainer(DATA, store, worker_pool=one).train(GRID)
         came = [result.config for done in (next(results), next(results), next(results)) for result in done]
         results.close()
     assert came and all(store.finished(config) for config in came)

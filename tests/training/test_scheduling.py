@@ -10,7 +10,7 @@ import pytest
 from numnist import network
 from numnist.common import files
 from numnist.config.schema import TrainingConfig
-from numnist.training import checkpoints, loop, scheduling
+from numnist.training import checkpoints, loop, scheduling, stacks
 from numnist.training.checkpoints import CheckpointStore
 from numnist.training.loop import State, TrainingTask
 from numnist.training.results import Result
@@ -134,11 +134,11 @@ def test_a_state_that_is_not_what_was_written_there_is_trained_anew(tmp_path: Pa
 
 def test_trials_that_differ_in_length_alone_are_one_training_unless_the_rate_knows_the_end() -> None:
     lengths = [replace(CONFIG, iterations=n) for n in (1, 4)]
-    assert list(scheduling.group_by_checkpoint_key([*lengths, replace(CONFIG, seed=1)]).values()) == [
+    assert list(stacks.group_by_checkpoint_key([*lengths, replace(CONFIG, seed=1)]).values()) == [
         lengths,
         [replace(CONFIG, seed=1)],
     ]
-    assert len(scheduling.group_by_checkpoint_key([replace(one, schedule="cosine") for one in lengths])) == 2
+    assert len(stacks.group_by_checkpoint_key([replace(one, schedule="cosine") for one in lengths])) == 2
 
 
 def test_tasks_of_one_hidden_size_batch_size_and_start_are_one_stack() -> None:

@@ -18,7 +18,7 @@ def table(accuracies: list[float], column: str = "validation_accuracy") -> pd.Da
 
 
 def test_the_best_three_come_first_and_what_diverged_or_learned_nothing_is_counted() -> None:
-    told = summary.of_sweep(table([0.5, np.nan, 0.1, 0.9, 0.6, 0.11]), TRIALS, LABELS).splitlines()
+    told = summary.describe_sweep(table([0.5, np.nan, 0.1, 0.9, 0.6, 0.11]), TRIALS, LABELS).splitlines()
     assert told == [
         "6 trials, the best by validation accuracy:",
         f"   90.00% {TRIALS[3].name}",
@@ -30,9 +30,9 @@ def test_the_best_three_come_first_and_what_diverged_or_learned_nothing_is_count
 
 
 def test_other_trials_of_the_table_are_left_out() -> None:
-    assert "90.00%" not in summary.of_sweep(table([0.5, 0.4, 0.3, 0.9, 0.6, 0.7]), TRIALS[:3], LABELS)
+    assert "90.00%" not in summary.describe_sweep(table([0.5, 0.4, 0.3, 0.9, 0.6, 0.7]), TRIALS[:3], LABELS)
 
 
 def test_without_validation_images_training_accuracy_counts() -> None:
-    told = summary.of_sweep(table([0.5, 0.4, 0.3, 0.9, 0.6, 0.7], "train_accuracy"), TRIALS, LABELS)
+    told = summary.describe_sweep(table([0.5, 0.4, 0.3, 0.9, 0.6, 0.7], "train_accuracy"), TRIALS, LABELS)
     assert told.startswith("6 trials, the best by train accuracy:\n   90.00%")

@@ -1,4 +1,4 @@
-"""The searching sweeper: Optuna proposes a batch of trials, the launcher trains them, Optuna is told how they did.
+"""The sweeper that searches: Optuna proposes a batch of trials, the launcher trains them, Optuna learns the results.
 
 The space is written as Hydra's sweeps: choice(...), range(...), interval(a, b), tag(log, interval(a, b)). Batches are
 of a fixed size and reported in order, so a seed decides every proposal: the same command finds its finished trials in
@@ -69,7 +69,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Search; ConfigError, before any run exists, for a space that is not allowed or where Optuna is missing."""
+        """Search; ConfigError, before any run exists, if the space is not allowed or Optuna is missing."""
         texts = [*(f"{name}={text}" for name, text in self.params.items()), *arguments]
         parser = OverridesParser.create(config_loader=self.config_loader)
         overrides = {one.get_key_element(): one for one in parser.parse_overrides(texts)}
@@ -97,7 +97,7 @@ class OptunaSweeper(Sweeper):
             for trial, job in zip(asked, returned[-1]):
                 _tell(study, trial, job)
             for job in returned[-1]:
-                _ = job.return_value  # raises where it failed
+                _ = job.return_value  # raises if it failed
         self._close(study, returned, space)
         return returned
 
@@ -116,7 +116,7 @@ class OptunaSweeper(Sweeper):
 
 
 def distribution(override: Override) -> "BaseDistribution":
-    """Turn a sweep into Optuna's distribution; ConfigError where it reaches beyond what its key allows."""
+    """Turn a sweep into Optuna's distribution; ConfigError if it reaches beyond what its key allows."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     key, swept = override.key_or_group, override.value()
@@ -172,11 +172,7 @@ def _study(settings: Search) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        chosen = (
-            optuna.samplers.TPESampler(
-                seed=settings.seed, constant_liar=True
-            )  # the trials of a batch keep off each other
-            if settings.sampler == "tpe"
-            else optuna.samplers.RandomSampler(seed=settings.seed)
-        )
-    return optuna.create_study(direction="maximize", sampler=chosen)
+        sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=settings.seed)
+        if settings.sampler == "tpe":  # a constant liar keeps the trials of a batch apart
+            sampler = optuna.samplers.TPESampler(seed=settings.seed, constant_liar=True)
+    return optuna.create_study(direction="maximize", sampler=sampler)

@@ -71,7 +71,7 @@ class StackedSweeper(BasicSweeper):
         return [
             [*job, *more]
             for job in super().get_job_batch()
-            for more in self._crossed(axes(tuple(one for one in job if one.startswith("+experiment="))), job)
+            for more in self._combinations(axes(tuple(one for one in job if one.startswith("+experiment="))), job)
         ]
 
     def _axes(self, experiment: tuple[str, ...]) -> dict[str, str]:
@@ -82,7 +82,7 @@ class StackedSweeper(BasicSweeper):
         composed = loader.load_sweep_config(self.config, list(experiment))  # type: ignore[arg-type]
         return dict(composed.hydra.sweeper.params or {})
 
-    def _crossed(self, axes: dict[str, str], job: Sequence[str]) -> list[list[str]]:
+    def _combinations(self, axes: dict[str, str], job: Sequence[str]) -> list[list[str]]:
         """Return the overrides that each combination of axes adds to a job, which may set some of them itself."""
         given = {one.partition("=")[0] for one in job}
         added = [f"{name}={values}" for name, values in axes.items() if name not in given]
@@ -137,7 +137,7 @@ class StackedLauncher(Launcher):
         for output, table in {(job.config().output, job.config().table) for job in jobs}:
             results.write_table(Path(table), Path(output))
             if "trials" not in self.config.hydra.sweeper:  # a search says itself how it ended
-                print(summary.of_sweep(results.read_table(Path(table)), trials, session().data.validation.labels))
+                print(summary.describe_sweep(results.read_table(Path(table)), trials, session().data.validation.labels))
             print(f"  table   {table}\n  files   {output}\n  curves  make ui")
         if failed := [trials[i].name for i, job in returned.items() if job.status != JobStatus.COMPLETED]:
             log.error("%d of %d trials failed: %s; the same command trains just these again",
@@ -176,7 +176,7 @@ class StackedLauncher(Launcher):
         reference = config.reference_experiment  # a stack has room for one network more
         more = [trial_of(self._compose([f"+experiment={reference}", f"images={config.images}"]))] if reference else []
         one = session()
-        one.use(dict(config.executor))
+        one.use_executor(dict(config.executor))
         one.begin_sweep(trials)
         waiting = set(range(len(jobs)))
         try:

@@ -1,4 +1,4 @@
-"""What every package uses: errors that a person can mend, files that are whole or not there, progress.
+"""What several packages use: errors for people, files written whole or not at all, hashes, chance, servers.
 
-May import no other package of ours. Start reading in `errors.py`.
+May import: nothing of ours. Start reading in `errors.py`.
 """

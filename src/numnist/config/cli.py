@@ -1,4 +1,4 @@
-"""How every command starts and ends: failures told in a sentence, exit codes as a shell expects."""
+"""How every command starts and ends: failures said in a sentence, exit codes as a shell expects."""
 
 import errno
 import io
@@ -18,7 +18,7 @@ from numnist.config import reader
 from numnist.config.schema import Params
 
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
-ENDED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes of a command that was told to end
+STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes after these signals
 _NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _UNUSABLE = "?%{}"
 _NO_MEMORY_ERRORS = (MemoryError, SystemError)  # SystemError: what compiled code without memory leaves, as pandas
@@ -51,16 +51,16 @@ def run(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        if (words := _words(error)) is None:
+        if (message := _message(error)) is None:
             raise
-        sys.exit(f"error: {words}")
+        sys.exit(f"error: {message}")
     sys.stdout.flush()
     if _lost and not described:
         sys.exit(128 + signal.SIGPIPE)
 
 
 def _check_path() -> None:
-    """Refuse a place whose name MLflow would cut or decode in the address of its database, or DVC cannot write down."""
+    """Refuse a checkout whose path MLflow would cut or decode as an address, or DVC cannot write down."""
     path = str(ROOT)
     found = [letter for letter in path if letter in _UNUSABLE or not letter.isprintable()]
     if found:
@@ -69,7 +69,7 @@ def _check_path() -> None:
         )
 
 
-def _words(error: Exception) -> str | None:
+def _message(error: Exception) -> str | None:
     """Say in a sentence what a person can mend; None of a defect, which is shown whole."""
     text = str(error)
     if isinstance(error, NumnistError):
@@ -85,7 +85,7 @@ def _words(error: Exception) -> str | None:
 
 
 class _Output(io.FileIO):
-    """Standard output or error. What is written after its reader has gone is lost, and nothing else is."""
+    """Standard output or error; what is written after its reader has gone is dropped, without an error."""
 
     def write(self, content: Any) -> int:
         """Write, or note that nobody reads."""
@@ -112,7 +112,7 @@ def outlive_readers() -> None:
 
 
 def stage() -> dict[str, Any]:
-    """Return what dvc.yaml says of the stage that DVC runs this process for; nothing where a person started it."""
+    """Return what dvc.yaml says of the stage that DVC runs this process for; nothing if a person started it."""
     if not (name := os.environ.get("DVC_STAGE")):
         return {}
     described = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${data.name}", params().data.name)

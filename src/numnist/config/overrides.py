@@ -1,4 +1,4 @@
-"""What a training command composes to, checked as a whole before Hydra makes a directory or a run exists."""
+"""What commands and experiments compose to, checked as a whole before Hydra makes a directory or a run exists."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser  # Hydra has no public name for what reads its command line
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
@@ -30,9 +30,9 @@ KEYS = [item.name for item in fields(Composed)]
 
 
 def check(arguments: Sequence[str], conf: Path) -> None:
-    """Read a command line as Hydra does, compose what it asks for, and refuse an unknown key or a value by its source.
+    """Compose what a command line asks for, as Hydra does; ConfigError, with the source, for unknown keys and values.
 
-    Values of a sweep are checked one by one, and their combinations counted. What only prints is left to Hydra.
+    Values of a sweep are checked one by one, and its trials are counted. Commands that only print are left to Hydra.
     """
     given = get_args_parser().parse_args(list(arguments))
     if given.help or given.hydra_help or given.cfg or given.info or given.shell_completion:
@@ -46,6 +46,17 @@ def check(arguments: Sequence[str], conf: Path) -> None:
             _check_jobs(given, loader)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"the configuration cannot be composed: {error}") from None
+
+
+def trials_of(experiment: str, conf: Path) -> list[TrainingConfig]:
+    """Compose an experiment of conf/ and return its trials: every combination of the axes that its file has."""
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        composed = compose("config", overrides=[f"+experiment={experiment}"], return_hydra_config=True)
+        values: dict[str, Any] = {name: composed[name] for name in TRAINING_KEYS}
+        axes = dict(composed.hydra.sweeper.params or {})
+    named = [[(name, value) for value in OmegaConf.create(f"[{choices}]")] for name, choices in axes.items()]
+    source = str(conf / "experiment" / f"{experiment}.yaml")
+    return [reader.check(TrainingConfig, {**values, **dict(chosen)}, source) for chosen in itertools.product(*named)]
 
 
 def choices(values: Any) -> str:
@@ -106,14 +117,14 @@ def _check_jobs(given: Namespace, loader: ConfigLoader) -> None:
     axes = [one for one in swept if one not in groups]
     plain = [str(one.input_line) for one in parsed if one not in swept]
     trials = 0
-    for chosen in itertools.product(*map(_texts, groups)):
+    for chosen in itertools.product(*map(_single_values, groups)):
         command = _Command(loader, given.config_name or "config", parsed, [*plain, *chosen])
         trials += _count_trials(command, axes)
     if trials > MOST_TRIALS:
         raise ConfigError(f"{COMMAND_LINE}: a sweep of {trials:,} trials; allowed: at most {MOST_TRIALS:,}")
 
 
-def _texts(override: Override) -> list[str]:
+def _single_values(override: Override) -> list[str]:
     """Write a sweep as overrides of one value each."""
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 

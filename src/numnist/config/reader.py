@@ -83,7 +83,7 @@ def check(kind: Callable[..., T], values: Any, source: Source, key: str = "", *,
     """Make a record, or a value of an annotated type, out of what was given; the first error is a ConfigError.
 
     `source` names the file or the command line that a key's value came from, `key` the place of the values in there.
-    `texts` are numbers as a store of texts keeps them.
+    `texts`: numbers are given as texts, as MLflow keeps them.
     """
     try:
         return _adapter(kind).validate_strings(values) if texts else _adapter(kind).validate_python(values)

@@ -26,7 +26,7 @@ class Range:
         bounds = f"above {self.lowest:,} and up to" if self.above else f"from {self.lowest:,} to"
         rules = {"strict": True, ("gt" if self.above else "ge"): self.lowest, "le": self.highest}
         finite = {} if source is int else {"allow_inf_nan": False}
-        return _or_else(f"{kind} {bounds} {self.highest:,}", handler(source) | rules | finite)
+        return _with_message(f"{kind} {bounds} {self.highest:,}", handler(source) | rules | finite)
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,21 @@ class Text:
         """Hold pydantic to the pattern."""
         engine = {"regex_engine": "python-re", "coerce_numbers_to_str": self.numbers}
         rules = {"pattern": rf"\A(?:{self.pattern})\Z"}
-        return _or_else(self.words, handler(source) | rules | engine)
+        return _with_message(self.words, handler(source) | rules | engine)
 
 
-def _or_else(words: str, schema: dict[str, Any]) -> Any:
+def _with_message(words: str, schema: dict[str, Any]) -> Any:
     """Have pydantic say what is allowed, whatever was wrong."""
     return {"type": "custom-error", "schema": schema, "custom_error_type": "allowed", "custom_error_message": words}
 
 
 @dataclass(frozen=True)
 class Several:
-    """A list of so many values, none of them twice."""
+    """A list without repeats, whose length has bounds."""
 
     words: str
-    least: int = 1
-    most: int = MOST_TRIALS
+    shortest: int = 1
+    longest: int = MOST_TRIALS
 
     def __get_pydantic_core_schema__(self, source: type, handler: Callable[[type], Any]) -> Any:
         """Look at the list as a whole after each value has been checked."""
@@ -63,7 +63,7 @@ class Several:
         return {"type": "function-after", "schema": handler(source), "function": function}
 
     def _check(self, values: tuple[T, ...]) -> tuple[T, ...]:
-        if not self.least <= len(values) <= self.most or len(set(values)) < len(values):
+        if not self.shortest <= len(values) <= self.longest or len(set(values)) < len(values):
             raise ValueError(self.words)
         return values
 

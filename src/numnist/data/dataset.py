@@ -47,6 +47,11 @@ class Dataset:
     validation: Split
     classes: tuple[str, ...] = DIGITS
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What it is known by in metrics, runs and results."""
+        return {"name": self.name, "digest": self.digest}
+
     def thinned(self, images: int) -> "Dataset":
         """Return a data set of so many images of each split, taken at even distances, with a digest of its own."""
         name, digest = f"{self.name}, {images} images", hashing.of_texts([self.digest, str(images)])
@@ -157,8 +162,8 @@ def _remedy(directory: Path) -> str:
     if any(sha256(directory / name) != made.get(name) for name in idx.NAMES):
         return f"That is not what fetch made: move {directory} away and run `python -m pipeline.fetch`"
     return (
-        "That is what was fetched, so the data set itself is wrong: mend it where it comes from and pin it anew, or "
-        "name its classes, in params.yaml; then run `dvc repro`"
+        "That is what was fetched, so the data set itself is wrong: name its classes in params.yaml; or mend it where it "
+        "comes from and empty its sha256 there, {}: `python -m pipeline.fetch` prints what to pin. Then run `dvc repro`"
     )
 
 

@@ -220,7 +220,7 @@ def _given(source: Source, name: str, root: Path) -> dict[str, bytes]:
                 f"{table} is not there (params.yaml: datasets.{name}.table names it). Kaggle hands out train.csv after "
                 f"a login: {KAGGLE_PAGE}. Put it there, or set the key to the place where it lies"
             )
-        pixels, labels = kaggle.read_train(table, len(source.classes))
+        pixels, labels = kaggle.read_labelled(table, len(source.classes), strict=True)
         return idx.pack_dataset(pixels, labels, kaggle.test_rows(labels))
     if name != SAMPLE:
         return {}

@@ -24,15 +24,12 @@ _HEADER_BYTES = 1 << 16  # the right header has under 8,000
 _ROWS = 2_000  # parsed at a time, which bounds memory
 
 
-def read_train(path: Path, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Read train.csv: pixels uint8 (m, 784) and labels uint8 (m,). DataError with the line for anything else."""
-    table = _read(path, _LABELLED, classes, strict=True)
-    return np.ascontiguousarray(table[:, 1:]), table[:, 0].copy()
+def read_labelled(path: Path, classes: int = 10, *, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Read a CSV of labels and pixels: pixels uint8 (m, 784) and labels uint8 (m,). DataError with the line if wrong.
 
-
-def read_labelled(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read any CSV of labels and pixels, whatever its header says, if it has one; as `read_train`."""
-    table = _read(path, _LABELLED, classes, strict=False)
+    Its header may say anything, or be missing; if `strict`, it has to be that of Kaggle's train.csv.
+    """
+    table = _read(path, _LABELLED, classes, strict=strict)
     return np.ascontiguousarray(table[:, 1:]), table[:, 0].copy()
 
 

@@ -1,6 +1,6 @@
 """The one look at the test set: for the winner's best trial (`selection`) and for the note's network, the reference.
 
-All that the report shows of images is put aside here (`exhibits`), so that nothing after it opens the test set.
+All that the report shows of images is kept here (`exhibits`), so that nothing after it opens the test set.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from numnist.training.results import FINISHED, Result, read_table, read_weights
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep left behind: its table, the values that were to be in it, and the directories of its trials."""
+    """What a sweep left behind: its table, the grid that was asked for, and the directories of its trials."""
 
     table: pd.DataFrame  # sweep.csv
     grid: Grid
@@ -74,7 +74,7 @@ def evaluate(sweep: Sweep, data: Dataset, reference: Result, test: Callable[[], 
     tested, noted = predict(best, split), predict(reference.state.parameters, split)
     note = reference.metrics["validation_accuracy"]
     figures = Metrics(
-        dataset={"name": data.name, "digest": data.digest},
+        dataset=data.identity,
         blank_pixels=int((data.train.pixels.max(axis=0) == 0).sum()),
         trials=_counts(sweep, data.validation),
         winner={**metrics.trial(winner.best_trial), "weights": files.sha256(sweep.weights_file(winner.best_trial))},

@@ -1,4 +1,4 @@
-"""What the report and DVC's plots show of images: tables by class, curves, and pictures put aside as arrays."""
+"""What the report and DVC's plots show of images: tables by class, curves, and pictures, kept as arrays."""
 
 from collections.abc import Sequence
 
@@ -20,28 +20,18 @@ _CURVE_POINTS = 1_000  # of a curve, at most
 def by_class(classes: Sequence[str], split: Split, predictions: Predictions) -> dict[str, pd.DataFrame]:
     """Tabulate precision, recall, F1 and images per class, and the confusion matrix (rows: the class)."""
     confusion = statistics.confusion_matrix(split.labels, predictions.predicted, len(classes))
-    return {
-        "per_class": pd.DataFrame({"class": classes, **statistics.per_class(confusion)}),
-        "confusion": pd.DataFrame(
-            confusion, columns=list(classes), index=pd.Index(classes, name="class")
-        ).reset_index(),
-    }
+    by_predicted = pd.DataFrame(confusion, columns=list(classes), index=pd.Index(classes, name="class"))
+    per_class = pd.DataFrame({"class": classes, **statistics.per_class(confusion)})
+    return {"per_class": per_class, "confusion": by_predicted.reset_index()}
 
 
 def calibration(predictions: Predictions) -> pd.DataFrame:
     """Tabulate accuracy per bin of confidence; empty bins are left out."""
-    reliability = statistics.reliability(predictions.confidence, predictions.right)
-    columns = pd.DataFrame(
-        {
-            "confidence_above": reliability.low.round(6),
-            "confidence_up_to": reliability.high.round(6),
-            "images": reliability.count,
-            "right": reliability.right,
-            "mean_confidence": reliability.confidence,
-            "accuracy": reliability.accuracy,
-        }
-    )
-    return columns[columns["images"] > 0]
+    bins = statistics.reliability(predictions.confidence, predictions.right)
+    columns = bins.low.round(6), bins.high.round(6), bins.count, bins.right, bins.confidence, bins.accuracy
+    names = "confidence_above", "confidence_up_to", "images", "right", "mean_confidence", "accuracy"
+    table = pd.DataFrame(dict(zip(names, columns)))
+    return table[table["images"] > 0]
 
 
 def plots(
@@ -55,7 +45,7 @@ def plots(
 
 
 def pictures(data: Dataset, test: Split, predictions: Predictions, best: Parameters) -> dict[str, Array]:
-    """Put pictures aside: samples of the training images, confident mistakes, right answers, and hidden units.
+    """Choose pictures to keep: samples of the training images, confident mistakes, right answers, and hidden units.
 
     Mistakes stand worst first; the others by class, evenly through their split.
     """

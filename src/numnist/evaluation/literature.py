@@ -18,7 +18,7 @@ class Record:
     experiment: str
     source: str
     error: float  # share of images read wrongly
-    theirs: str  # what was trained how, where ours is not the same
+    theirs: str  # how theirs was trained, if ours was trained in another way
     measured_on: str = "test"  # or validation
 
 
@@ -47,7 +47,7 @@ RECORDS = (
 
 
 def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable[[], Split]) -> dict[str, Any]:
-    """Set the networks of each experiment, one a seed, beside its record.
+    """Compare the networks of each experiment, one per seed, with its record.
 
     `test` opens the test set, once. DataError if a network did not finish.
     """
@@ -59,7 +59,7 @@ def compare(found: Mapping[str, Sequence[Result]], data: Dataset, test: Callable
         asdict(one) | _errors(found[one.experiment], parts[one.measured_on]) | {"ours": _values(found[one.experiment])}
         for one in RECORDS
     ]
-    return {"dataset": {"name": data.name, "digest": data.digest}, "rows": rows}
+    return {"dataset": data.identity, "rows": rows}
 
 
 def markdown(content: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ class Candidate:
 def leaderboard(sweep: pd.DataFrame, grid: Grid) -> pd.DataFrame:
     """Tabulate the configurations of sweep.csv that finished with a seed at least, the winner first.
 
-    Those that lack a seed come last, without rank and mean. DataError where none finished with all of its seeds.
+    Those that lack a seed come last, without rank and mean. DataError if none finished with all of its seeds.
     """
     finished = sweep[sweep["status"] == FINISHED].sort_values("seed")
     if finished["validation_accuracy"].isna().any():

@@ -52,7 +52,7 @@ def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
 
 
 def per_class(confusion: Array) -> dict[str, Array]:
-    """Return each class's precision, recall, F1 and support; 0 where a denominator is 0."""
+    """Return each class's precision, recall, F1 and support; 0 if its denominator is 0."""
     right, predicted, support = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
     return {
         "precision": _share(right, predicted),

@@ -1,9 +1,7 @@
 """A picture file becomes brightness: PNG, JPEG, WebP, BMP, TIFF or GIF, of any mode, in bounded memory."""
 
 import shlex
-import struct
 import warnings
-import zlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,20 +19,6 @@ _CONVERT_HEIC = (
     "is HEIC or AVIF, which is not read; convert it: `sips -s format jpeg IN --out out.jpg` on a Mac, "
     "`heif-convert IN out.jpg` on Linux (package libheif-examples), or set the phone to save the most compatible format"
 )
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)  # what Pillow's readers raise on broken files
 
 
 def read_brightness(path: Path) -> np.ndarray:
@@ -57,7 +41,9 @@ def read_brightness(path: Path) -> np.ndarray:
         _refuse_size(path, "hundreds of millions of")
     except UnidentifiedImageError:
         raise DataError(f"{path} {_what_it_is(path)}") from None
-    except _DAMAGE as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged bytes surface as a dozen types, from Pillow, struct, zlib and others
         raise DataError(f"{path} is damaged or cannot be read ({error}); save it again as PNG or JPEG") from None
 
 

@@ -16,7 +16,7 @@ from numnist.training.results import FINISHED
 Array = np.ndarray
 Grouped = dict[int, list[tuple[int, list[pd.DataFrame]]]]
 _POINTS = 200  # points drawn of a curve, at most
-_LEAST = 1e-4  # the lowest error or loss on a logarithmic scale
+_LOWEST = 1e-4  # the lowest error or loss on a logarithmic scale
 _LONGEST_NAME = 20  # of a class, in letters
 _WORDS = {"hidden_size": "hidden units", "learning_rate": "learning rate"}
 _PALEST = 5  # the palest colour of a heat map stands for so many times the best error
@@ -29,7 +29,7 @@ def axes(sweep: pd.DataFrame) -> dict[str, list[Any]]:
 
 def heat_scale(leaderboard: pd.DataFrame) -> tuple[float, float]:
     """Return the accuracies, as shares, that the palest and the darkest colour of the heat maps stand for."""
-    best = max(1 - float(leaderboard["mean_validation_accuracy"].max()), _LEAST)
+    best = max(1 - float(leaderboard["mean_validation_accuracy"].max()), _LOWEST)
     return 1 - min(_PALEST * best, 1.0), 1 - best
 
 
@@ -41,14 +41,14 @@ def heat_maps(
     The scale is logarithmic in the error, so that from 8% to 4% is as far as from 4% to 2%.
     """
     ranked = leaderboard[leaderboard["mean_validation_accuracy"].notna()].to_dict("records")
-    means = {_place(row): row["mean_validation_accuracy"] for row in ranked}
+    means = {_grid_point(row): row["mean_validation_accuracy"] for row in ranked}
     palest, darkest = (math.log(1 - share) for share in heat_scale(leaderboard))
 
     def cell(place: tuple[int, float, int]) -> Cell:
         if place not in means:
             return Cell("not finished", None)
-        depth = (palest - math.log(max(1 - means[place], _LEAST))) / (palest - darkest) if palest > darkest else 1
-        return Cell(f"{means[place]:.2%}", min(max(depth, 0), 1), place == _place(winner))
+        depth = (palest - math.log(max(1 - means[place], _LOWEST))) / (palest - darkest) if palest > darkest else 1
+        return Cell(f"{means[place]:.2%}", min(max(depth, 0), 1), place == _grid_point(winner))
 
     sizes, rates = values["hidden_size"], values["learning_rate"]
     return [
@@ -66,7 +66,7 @@ def heat_maps(
 
 
 def longest(sweep: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> Grouped:
-    """Group by hidden size and rate the curves of the most iterations: (the rate's colour, a table a seed)."""
+    """Group by hidden size and rate the curves of the most iterations: (the rate's colour, a table per seed)."""
     rates, finished = axes(sweep)["learning_rate"], sweep[sweep["status"] == FINISHED]
     most = finished.groupby(["hidden_size", "learning_rate"])["iterations"].transform("max")
     tables: dict[int, dict[int, list[pd.DataFrame]]] = {}
@@ -106,7 +106,7 @@ def effects(importance: pd.DataFrame, sweep: pd.DataFrame) -> list[Markup]:
     """Draw the validation error of all trials by the values of each hyperparameter, what matters most first."""
     finished = sweep[sweep["status"] == FINISHED]
     errors = 1 - finished["validation_accuracy"]
-    y_range = 0.9 * max(float(errors.min()), _LEAST), 1.0
+    y_range = 0.9 * max(float(errors.min()), _LOWEST), 1.0
     ordered = importance[importance["hyperparameter"] != "seed"].sort_values("share", ascending=False, kind="stable")
     figures = []
     for axis, share in zip(ordered["hyperparameter"], ordered["share"]):
@@ -140,7 +140,7 @@ def confusion(counts: Array, names: Sequence[str]) -> Markup:
 
 
 def calibration(table: pd.DataFrame) -> Markup:
-    """Draw accuracy by confidence, a bar a bin."""
+    """Draw accuracy by confidence, a bar per bin."""
     return svg.reliability(
         Bar(
             (row["confidence_above"], row["confidence_up_to"]),
@@ -153,7 +153,7 @@ def calibration(table: pd.DataFrame) -> Markup:
     )
 
 
-def _place(row: Mapping[Any, Any]) -> tuple[int, float, int]:
+def _grid_point(row: Mapping[Any, Any]) -> tuple[int, float, int]:
     return row["hidden_size"], row["learning_rate"], row["iterations"]
 
 
@@ -163,7 +163,7 @@ def _small_multiples(
     """Draw a figure per hidden size, all on one scale."""
     lowest = min(float(line.y.min()) for group in lines.values() for line in group)
     highest = highest or 1.1 * max(float(line.y.max()) for group in lines.values() for line in group)
-    y_range = 0.9 * max(lowest, _LEAST), highest
+    y_range = 0.9 * max(lowest, _LOWEST), highest
     return [
         svg.curves(group, Axes(f"{size:,} hidden units", "iterations", title, y_range, label))
         for size, group in lines.items()
@@ -176,7 +176,7 @@ def _lines(
     *,
     dashed: bool = False,
 ) -> list[Line]:
-    """Take the seeds' curves of each group and their mean, at as many iterations as can be told apart."""
+    """Take the seeds' curves of each group and their mean, at as many iterations as the eye can tell apart."""
     seeds, means = [], []
     for colour, tables in groups:
         curves = np.stack([values(table).to_numpy(np.float64) for table in tables])

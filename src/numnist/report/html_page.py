@@ -1,6 +1,6 @@
 """The report: one self-contained page made of what the stages before it left on disk.
 
-The page never sees the test set: what it shows of it was put aside by the evaluation. It holds no times, paths,
+The page never sees the test set: what it shows of it was kept by the evaluation. It holds no times, paths,
 commits or host names, so that the same inputs give the same bytes.
 """
 
@@ -24,23 +24,18 @@ _NUMBERED = 30  # classes of the largest confusion matrix whose numbers can be r
 _COMMONEST = 20  # mistakes listed beside a larger one
 _WORDINGS = words.setup, words.iteration, words.shorter, words.command, words.plural, words.probability
 TABLES = ("leaderboard", "missing", "importance", "per_class", "confusion", "calibration")
-_PICTURES: dict[str, tuple[str, tuple[int | None, ...]]] = {
+_Expected = tuple[str, tuple[int | None, ...]]  # the type and the shape of an array
+_PIXELS, _LABELS = ("uint8", (None, 784)), ("uint8", (None,))
+_OF_TESTED: dict[str, _Expected] = {"pixels": _PIXELS, "labels": _LABELS, "predicted": _LABELS,
+                                    "confidence": ("float64", (None,)), "indices": ("int64", (None,))}  # fmt: skip
+_PICTURES: dict[str, _Expected] = {
     "units": ("float32", (None, 784)),
-    "samples_pixels": ("uint8", (None, 784)),
-    "samples_labels": ("uint8", (None,)),
-} | {
-    f"{kind}_{name}": (dtype, shape)
-    for kind in ("mistakes", "correct")
-    for name, dtype, shape in (
-        ("pixels", "uint8", (None, 784)),
-        ("labels", "uint8", (None,)),
-        ("predicted", "uint8", (None,)),
-        ("confidence", "float64", (None,)),
-        ("indices", "int64", (None,)),
-    )
+    "samples_pixels": _PIXELS,
+    "samples_labels": _LABELS,
+    **{f"{kind}_{name}": kept for kind in ("mistakes", "correct") for name, kept in _OF_TESTED.items()},
 }
 _DIGITS = "reads handwritten digits"
-_KNOWN = {  # heading, what the network does, description
+_DATA_SETS = {  # heading, what the network does, description
     "mnist": ("MNIST", _DIGITS, "70,000 handwritten digits, 28 by 28 pixels each (LeCun, Cortes and Burges)."),
     "mnist-5k": (
         "mnist-5k: a sample of 5,000 digits, not MNIST",
@@ -69,7 +64,7 @@ class Material:
     sweep: pd.DataFrame  # sweep.csv
     curves: dict[str, pd.DataFrame]  # runs/*/curves.csv of the trials that finished
     pictures: dict[str, Array]  # reports/pictures.npz
-    published: list[dict[str, Any]]  # rows of docs/published.json, where it is of the same data set
+    published: list[dict[str, Any]]  # rows of docs/published.json, if it is of the same data set
 
 
 def read(root: Path, params: Params) -> Material:
@@ -94,8 +89,8 @@ def render(material: Material) -> str:
     """Write the page."""
     metrics, tables, sweep, pictures = material.metrics, material.tables, material.sweep, material.pictures
     axes, curves = charts.axes(sweep), charts.longest(sweep, material.curves)
-    reach = weight_reach(pictures["units"])
-    heading, reads, description = _about(material)
+    limit = weight_limit(pictures["units"])
+    heading, reads, description = _describe_data_set(material)
     names, confusion = material.dataset["classes"], tables["confusion"].drop(columns="class").to_numpy()
     return _environment().get_template("report.html.j2").render(
         heading=heading,
@@ -128,12 +123,12 @@ def render(material: Material) -> str:
         samples=_pictures(material, "samples"),
         mistakes=_pictures(material, "mistakes"),
         correct=_pictures(material, "correct"),
-        reach=reach,
-        units=[png.weight_uri(unit, reach) for unit in pictures["units"]],
+        weight_limit=limit,
+        units=[png.weight_uri(unit, limit) for unit in pictures["units"]],
     )  # fmt: skip
 
 
-def weight_reach(weights: Array) -> float:
+def weight_limit(weights: Array) -> float:
     """Return the weight at which colours end: no more than one weight in two hundred lies beyond."""
     return float(np.quantile(np.abs(weights).astype(np.float64), 0.995)) or 1.0
 
@@ -158,12 +153,12 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _about(material: Material) -> tuple[str, str, str]:
+def _describe_data_set(material: Material) -> tuple[str, str, str]:
     """Return the data set's heading, what the network does with it, and its description."""
     name, classes = material.dataset["name"], len(material.dataset["classes"])
     images = sum(material.dataset[split]["images"] for split in ("train", "validation", "test"))
     plain = f"tells images of {classes} classes apart", f"{images:,} images of {classes} classes, 28 by 28 pixels each."
-    return _KNOWN.get(name, (name, *plain))
+    return _DATA_SETS.get(name, (name, *plain))
 
 
 def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -174,7 +169,7 @@ def _configurations(leaderboard: pd.DataFrame, sweep: pd.DataFrame) -> list[dict
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Return a table's rows, None where there is no value."""
+    """Return a table's rows, None if there is no value."""
     rows: list[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
     return rows
 
@@ -189,7 +184,7 @@ def _trials(sweep: pd.DataFrame, class_counts: Sequence[int]) -> list[dict[Any, 
 
 
 def _most_confused(counts: Array, names: Sequence[str]) -> list[dict[str, Any]]:
-    """List the commonest mistakes, where a matrix is too large to show its numbers."""
+    """List the commonest mistakes, if a matrix is too large to show its numbers."""
     if len(names) <= _NUMBERED:
         return []
     pairs = pd.DataFrame(counts - np.diag(counts.diagonal()), names, names).stack()

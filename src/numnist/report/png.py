@@ -19,10 +19,10 @@ def digit_uri(pixels: Array) -> str:
     return _data_uri(Image.fromarray(pixels.reshape(SIDE, SIDE)))
 
 
-def weight_uri(weights: Array, reach: float) -> str:
-    """Draw one hidden unit's weights (784,): -reach blue, 0 white, +reach orange, and no further beyond."""
+def weight_uri(weights: Array, limit: float) -> str:
+    """Draw one hidden unit's weights (784,): -limit blue, 0 white, +limit orange, and no further beyond."""
     middle = len(_DIVERGING) // 2
-    places = np.rint(np.clip(weights / reach, -1, 1) * middle) + middle
+    places = np.rint(np.clip(weights / limit, -1, 1) * middle) + middle
     picture = Image.fromarray(places.astype(np.uint8).reshape(SIDE, SIDE))
     picture.putpalette(_DIVERGING.tobytes())
     return _data_uri(picture)

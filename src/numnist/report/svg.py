@@ -123,7 +123,7 @@ def heat_map(
     for i, row in enumerate(cells):
         for j, cell in enumerate(row):
             x, y = left + j * width, top + i * height
-            parts.append(_field(cell, x, y, width, height))
+            parts.append(_cell(cell, x, y, width, height))
             if cell.outlined:
                 outlines.append(
                     _tag("rect", x=x + 1, y=y + 1, width=width - 3, height=height - 3, rx=3, class_="outline")
@@ -135,10 +135,12 @@ def heat_map(
     for j, name in list(enumerate(columns))[::step]:
         x = left + (j + 0.5) * width
         parts.append(
-            _turned(x + 4, bottom + 8, name, "tick", "end") if turned else _text(x, bottom + 16, name, "tick", "middle")
+            _vertical_text(x + 4, bottom + 8, name, "tick", "end")
+            if turned
+            else _text(x, bottom + 16, name, "tick", "middle")
         )
     parts.append(_text((left + right) / 2, bottom + below + 24, column_title, "axis", "middle"))
-    parts.append(_turned(12, (top + bottom) / 2, row_title))
+    parts.append(_vertical_text(12, (top + bottom) / 2, row_title))
     return _svg(right + 6, bottom + below + 32, title or f"{row_title} by {column_title}", parts)
 
 
@@ -212,7 +214,7 @@ def percent(share: float) -> str:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten in a range; the powers alone where that would be many."""
+    """Return 1, 2 and 5 times the powers of ten in a range; the powers alone if that would be many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high / low < 2_000 else (1,)
     return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high * (1 + 1e-9)]
@@ -258,11 +260,11 @@ def _axes(
         ]
     parts.append(_tag("line", x1=frame.left, y1=frame.bottom, x2=frame.right, y2=frame.bottom, class_="base"))
     parts.append(_text((frame.left + frame.right) / 2, frame.bottom + 34, x_title, "axis", "middle"))
-    parts.append(_turned(10, (frame.top + frame.bottom) / 2, y_title))
+    parts.append(_vertical_text(10, (frame.top + frame.bottom) / 2, y_title))
     return parts
 
 
-def _field(cell: Cell, x: float, y: float, width: float, height: float) -> Markup:
+def _cell(cell: Cell, x: float, y: float, width: float, height: float) -> Markup:
     shape: dict[str, Any] = {"x": x, "y": y, "width": width - 1, "height": height - 1, "rx": 3}
     if cell.shade is None:
         field, ink = _tag("rect", **shape, class_="empty"), "none"
@@ -283,7 +285,7 @@ def _text(x: float, y: float, content: str, style: str, anchor: str) -> Markup:
     return _tag("text", content, x=x, y=y, class_=style, text_anchor=anchor)
 
 
-def _turned(x: float, y: float, content: str, style: str = "axis", anchor: str = "middle") -> Markup:
+def _vertical_text(x: float, y: float, content: str, style: str = "axis", anchor: str = "middle") -> Markup:
     transform = f"translate({x:g} {y:g}) rotate(-90)"
     return _tag("text", escape(content), class_=style, text_anchor=anchor, transform=transform)
 

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from numnist.config.schema import SWEEP_AXES, Common
+from numnist.tracking import pages
+from numnist.tracking.entities import DIGEST_LENGTH
+from numnist.tracking.registry import MODEL
 
 Trial = Mapping[str, Any]  # name and configuration
 USUAL = {item.name: item.default for item in fields(Common)}
 UI = "http://127.0.0.1:5000"  # where `make ui` serves MLflow's pages
-_EXPERIMENT = 1  # what a store calls the first experiment that is made in it
-_DIGEST_LENGTH = 36  # of a data set's digest, what MLflow keeps
+_EXPERIMENT = "1"  # what a store calls the first experiment that is made in it
 _PHRASES: dict[str, Callable[[Any], str]] = {
     "initialization": "from {} first weights".format,
     "batch_size": "in batches of {:,} images".format,
@@ -30,7 +31,7 @@ def unusual(trial: Trial) -> dict[str, Any]:
 
 
 def setup(trial: Trial) -> str:
-    """Say each value that is not the usual one, to go on a sentence with; nothing if there is none."""
+    """Name each value that is not the usual one, as the end of a sentence; "" if there is none."""
     phrases = (_PHRASES.get(key, f"with {key} {{}}".format)(value) for key, value in unusual(trial).items())
     return "".join(f", {phrase}" for phrase in phrases)
 
@@ -43,7 +44,7 @@ def iteration(trial: Trial) -> str:
 
 
 def shorter(trial: Trial) -> str:
-    """Say what trials with fewer iterations have to do with the longest ones."""
+    """Say whether trials with fewer iterations are stops on the way of longer ones."""
     if trial["schedule"] == "constant":
         return "Those with fewer are stops on the same way."
     return "Those with fewer are no stops on the same way: their rate falls to 0 sooner."
@@ -60,13 +61,8 @@ def links(trial: Trial, digest: str) -> dict[str, str]:
 
     They are searches: ids differ from store to store, and a page with them would not be the same everywhere.
     """
-    query = {
-        "workflowType": "machine_learning",
-        "searchFilter": f"attributes.run_name = '{trial['name']}' and datasets.digest = '{digest[:_DIGEST_LENGTH]}'",
-        "orderByKey": "metrics.`validation_accuracy`",  # sorted by a metric, child runs show beside their parents
-    }
-    runs = f"{UI}/#/experiments/{_EXPERIMENT}/runs?{urlencode(query, quote_via=quote)}"
-    return {"runs": runs, "model": f"{UI}/#/models/numnist"}
+    of_trial = f"attributes.run_name = '{trial['name']}' and datasets.digest = '{digest[:DIGEST_LENGTH]}'"
+    return {"runs": f"{UI}/{pages.runs_link(_EXPERIMENT, of_trial)}", "model": f"{UI}/#/models/{MODEL}"}
 
 
 def probability(p: float) -> str:

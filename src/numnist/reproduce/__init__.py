@@ -1,4 +1,4 @@
-"""Doing it again: a whole pipeline against its dvc.lock, or one run against what is kept of it.
+"""Results made again and compared: a whole pipeline with its dvc.lock, one trial with its run; and a doctor.
 
-May import: all but report and inference. Start reading in `verify.py`.
+May import: common, config, data, tracking, training. Start reading in `verify.py`.
 """

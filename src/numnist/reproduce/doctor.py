@@ -114,7 +114,8 @@ def _outs(root: Path) -> str:
 def _settings(root: Path) -> str:
     """Name the variables that change what our commands do; their values may hold passwords."""
     ours = ("MLFLOW_", "NUMNIST_", "DVC_", "MNIST_", "OPENBLAS", "OMP_", "PYTHONPATH", "HYDRA_")
-    return ", ".join(sorted(name for name in os.environ if name.startswith(ours))) or "none"
+    given = psutil.Process().environ()  # without what this process has set itself
+    return ", ".join(sorted(name for name in given if name.startswith(ours))) or "none"
 
 
 def _said(root: Path, *command: str) -> str:

@@ -11,7 +11,8 @@ from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.reproduce import verify
 from numnist.reproduce.verify import SAME, Difference
-from numnist.tracking.runs import CODE, TrackedRun
+from numnist.tracking.recorded import TrackedRun
+from numnist.tracking.runs import CODE
 from numnist.training import results
 from numnist.training.scheduling import Trainer, open_store
 
@@ -39,8 +40,7 @@ def replay(recorded: TrackedRun, artifacts: Path, data: Dataset, here: Mapping[s
     config = config_of(recorded)
     trainer = Trainer(data, open_store(scratch / "trials", data))
     [result] = chain.from_iterable(trainer.train([config]))
-    identity = {"name": data.name, "digest": data.digest}
-    results.write_run(scratch / "run", result, identity)
+    results.write_run(scratch / "run", result, data.identity)
     names = [name for name in _FILES if (artifacts / name).exists() or (scratch / "run" / name).exists()]
     compared = {name: verify.compare_paths(artifacts / name, scratch / "run" / name) for name in names}
     return Replay(compared, list(_causes(recorded, data, here)))
@@ -55,7 +55,7 @@ def config_of(recorded: TrackedRun) -> TrainingConfig:
 
 
 def _causes(recorded: TrackedRun, data: Dataset, here: Mapping[str, str]) -> Iterator[str]:
-    """Say in what the recorded training and this one were not alike."""
+    """Say how the recorded training and this one differ."""
     if recorded.data_digest != data.digest:
         yield f"other data: digest {recorded.data_digest or 'unknown'} then, {data.digest} ({data.name}) now"
     names = {CODE: "other training code", "git.commit": "other commit", "requirements.sha256": "other packages"}

@@ -1,6 +1,5 @@
 """Whether two runs of the pipeline made the same: the same bytes, else numbers that are close, else something other."""
 
-import csv
 import json
 import math
 import zipfile
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from numnist.common import files
 from numnist.common.dvc_lock import Outs
@@ -20,7 +20,7 @@ TOLERANCE = 1e-2  # of a relative difference; docs/reproducibility.md says what 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a file is from another: the largest relative difference of its numbers, infinite where it is none."""
+    """How far a file is from another: the largest relative difference of its numbers, infinite if there is none."""
 
     verdict: str
     relative: float = 0.0
@@ -37,7 +37,7 @@ class Finding:
 
 
 def compare(expected: Outs, got: Outs, expected_root: Path, got_root: Path) -> list[Finding]:
-    """Compare the outs of two locks by their hashes and, where these differ, the files that lie below the two roots."""
+    """Compare the outs of two locks by their hashes and, if these differ, the files that lie below the two roots."""
     findings = []
     for stage, out in {**expected, **got}:
         hashes = expected.get((stage, out)), got.get((stage, out))
@@ -54,7 +54,7 @@ def compare(expected: Outs, got: Outs, expected_root: Path, got_root: Path) -> l
 
 
 def compare_paths(expected: Path, got: Path) -> Difference:
-    """Compare two files, or two directories file by file; what differs most is told."""
+    """Compare two files, or two directories file by file, and return what differs most."""
     if not (expected.is_dir() and got.is_dir()):
         return _compare_files(expected, got)
     names = sorted({path.relative_to(root) for root in (expected, got) for path in root.rglob("*") if path.is_file()})
@@ -85,7 +85,7 @@ def _compare_files(expected: Path, got: Path) -> Difference:
     if expected.read_bytes() == got.read_bytes():
         return Difference(SAME)
     try:
-        leaves, others = _leaves(expected), _leaves(got)
+        leaves, others = _values(expected), _values(got)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         return Difference(DIFFERENT, math.inf, f"cannot be read: {error}")
     if leaves.keys() != others.keys():
@@ -107,26 +107,21 @@ def _relative(a: Any, b: Any) -> float:
     return float(np.abs(a - b).max(initial=0) / largest) if largest else 0.0
 
 
-def _leaves(path: Path) -> dict[str, Any]:
+def _values(path: Path) -> dict[str, Any]:
     """Return what a file holds by names: float64 arrays, and texts. Of a kind without numbers, its hash."""
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name].astype(np.float64) for name in archive.files}
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-        return {name: _column([row[i] for row in rows]) for i, name in enumerate(header)}
+        return {name: _column(column) for name, column in pd.read_csv(path).items()}
     if path.suffix == ".json":
         return dict(_flat(json.loads(path.read_text(encoding="utf-8")), ""))
     return {"its bytes": files.sha256(path)}
 
 
-def _column(trials: Sequence[str]) -> Any:
-    """Return a CSV's column as numbers, an empty trial as NaN; else as one text."""
-    try:
-        return np.array([float(trial or "nan") for trial in trials])
-    except ValueError:
-        return "\n".join(trials)
+def _column(column: pd.Series) -> Any:
+    """Return a CSV's column as numbers, an empty place as NaN; else as one text."""
+    return column.to_numpy(np.float64) if column.dtype.kind in "iuf" else "\n".join(column.astype(str))
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:

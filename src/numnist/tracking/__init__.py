@@ -1,5 +1,5 @@
-"""MLflow: the store, its runs, the registered model. Is told numbers and files, and knows no training.
+"""MLflow: the store, its runs, the registered model. It logs numbers and files, and knows no training.
 
-May import: common, network. Start reading in `champion.py`, which says what the store owes to the workspace;
-`store.py` opens it, `runs.py` logs, `registry.py` keeps the networks.
+May import: common, network. Start reading in `runs.py`, which logs. `store.py` opens the store, `recorded.py` reads it,
+`registry.py` keeps models, and `champion.py` brings the store in line with the workspace.
 """

@@ -1,11 +1,10 @@
 """The champion: the winner of the workspace's locked results, as reports/metrics.json names it and dvc.lock locks it.
 
-DVC restores results without running the stage that made them, so nothing here waits for one: whoever asks for the
-champion compares the store with the workspace, and mends the store: the sweep and its trials are logged from runs/
-if they are missing, the network is registered, the alias is moved.
+DVC restores results without running the stage that made them. So whoever asks for the champion first brings the store
+in line with the workspace: trials that are missing are logged from runs/, the winner is registered, the alias is moved.
 
 In this checkout's own store the alias is always the workspace's. A store that people share has one champion for all,
-that of the results that were pushed: see `_commit_to_crown`. An experiment's workspace registers, and moves nothing.
+that of the results that were pushed: see `_commit_of_champion`. An experiment's workspace registers, and moves nothing.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ import yaml
 
 from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
-from numnist.tracking import entities, provenance, registry, runs
+from numnist.tracking import entities, provenance, recorded, registry, runs
 from numnist.tracking.registry import DATA
 from numnist.tracking.runs import WEIGHTS, WINNER, Tracker
 from numnist.tracking.store import main_checkout, own_database
@@ -42,7 +41,7 @@ class Winner:
 
 @dataclass(frozen=True)
 class Champion:
-    """The registered network that answers, and the run that trained it."""
+    """The registered model that is asked, and the run that trained it."""
 
     version: Any
     run_id: str
@@ -50,33 +49,33 @@ class Champion:
 
 
 def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champion:
-    """Return the registered winner of the workspace, once the store agrees with it; DataError if there is none.
+    """Return the registered winner of the workspace, after the store is brought in line with it.
 
-    If the workspace has no results, it is the one that the store's alias names. `evaluated`: the results were written
-    by this process, which DVC has still to lock.
+    If the workspace has no results, return the model that the store's alias names; DataError if there is none, either.
+    `evaluated`: this process has just written the results, so DVC has not locked them yet.
     """
     winner = read_winner(root, evaluated=evaluated)
-    crowned = registry.champion(tracker.store)
+    current = registry.champion(tracker.store)
     if winner is None:
-        if crowned is None:
+        if current is None:
             raise DataError(f"{root} has no results, and {tracker.store.name} no champion: `make run` makes both")
-        return Champion(crowned, crowned.run_id, _words(crowned, "the champion of the store: no results here"))
-    run_id = _sweep_in_place(tracker, root, winner, evaluated=evaluated)
+        return Champion(current, current.run_id, _words(current, "the champion of the store: no results here"))
+    run_id = _log_what_is_missing(tracker, root, winner, evaluated=evaluated)
     version = registry.find(tracker.store, winner.weights, winner.data)
     if version is None:
         tags = {**{name: f"{value:.6g}" for name, value in winner.figures.items()}, DATA: winner.data,
                 "trial": winner.name}  # fmt: skip
         version = registry.register(tracker.store, _weights(root, winner), run_id, tags, _classes(root, winner.data))
-    is_crowned = crowned is not None and crowned.version == version.version
-    commit = _commit_to_crown(tracker, root, crowned)
-    if commit is not None and not (is_crowned and commit in ("", crowned.tags.get(_COMMIT))):
-        registry.crown(tracker.store, version.version, {_COMMIT: commit} if commit else {})
-        is_crowned = True
-    other = f"the champion that others see is version {crowned.version}" if crowned else "there is no champion"
-    return Champion(version, run_id, _words(version, "the champion" if is_crowned else f"the winner here; {other}"))
+    is_champion = current is not None and current.version == version.version
+    commit = _commit_of_champion(tracker, root, current)
+    if commit is not None and not (is_champion and commit in ("", current.tags.get(_COMMIT))):
+        registry.set_champion(tracker.store, version.version, {_COMMIT: commit} if commit else {})
+        is_champion = True
+    other = f"the champion that others see is version {current.version}" if current else "there is no champion"
+    return Champion(version, run_id, _words(version, "the champion" if is_champion else f"the winner here; {other}"))
 
 
-def agrees(root: Path) -> bool:
+def is_up_to_date(root: Path) -> bool:
     """Whether this checkout's own store has the workspace's winner as champion; asks without MLflow."""
     winner, path = read_winner(root), own_database(root)
     if winner is None or not path.exists() or os.environ.get("MLFLOW_TRACKING_URI"):
@@ -88,7 +87,7 @@ def agrees(root: Path) -> bool:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
             tags = dict(database.execute(query, (registry.MODEL, registry.CHAMPION)))
-    except sqlite3.Error:  # told when the store is opened
+    except sqlite3.Error:  # the error shows when the store is opened
         return False
     return (tags.get(WEIGHTS), tags.get(DATA)) == (winner.weights, winner.data)
 
@@ -118,7 +117,7 @@ def sweep_here(tracker: Tracker, root: Path) -> str | None:
     """Return the run of the workspace's sweep, put in place if it is missing; without results, that of the newest."""
     if read_winner(root):
         champion(tracker, root)
-    return tracker.sweep(sweep_key(root)) or tracker.sweep()
+    return recorded.find_sweep(tracker.store, sweep_key(root)) or recorded.find_sweep(tracker.store)
 
 
 def sweep_key(root: Path) -> str:
@@ -137,14 +136,14 @@ def log_report(tracker: Tracker, root: Path, parent: str) -> None:
         tracker.set_tags(parent, {_REPORT: digest})
 
 
-def _sweep_in_place(tracker: Tracker, root: Path, winner: Winner, *, evaluated: bool) -> str:
-    """See to it that the store has the sweep, its figures and its report; return the winner's run."""
-    parent = tracker.sweep(sweep_key(root))
-    trial = tracker.trial(winner.weights, parent) if parent else None
+def _log_what_is_missing(tracker: Tracker, root: Path, winner: Winner, *, evaluated: bool) -> str:
+    """Log what the store lacks of the sweep, its figures and its report; return the winner's run."""
+    parent = recorded.find_sweep(tracker.store, sweep_key(root))
+    trial = recorded.find_trial(tracker.store, winner.weights, parent) if parent else None
     if parent is None or trial is None:
         _weights(root, winner)  # what is damaged is not logged as if it were right
         parent = _restore_sweep(tracker, root)
-        trial = tracker.trial(winner.weights, parent)
+        trial = recorded.find_trial(tracker.store, winner.weights, parent)
     if trial is None:
         raise _changed(root, winner)
     if WINNER not in trial.data.tags:
@@ -175,8 +174,8 @@ def _restore_sweep(tracker: Tracker, root: Path) -> str:
     return parent
 
 
-def _commit_to_crown(tracker: Tracker, root: Path, crowned: Any) -> str | None:
-    """Return the commit whose results give the workspace's winner the alias: "" for none, None if it may not have it.
+def _commit_of_champion(tracker: Tracker, root: Path, current: Any) -> str | None:
+    """Return the commit to note at the alias, "" if none is needed; None if the workspace's winner may not have it.
 
     In a store that people share, the alias goes the way of a branch that is pushed, forward only: the workspace's
     dvc.lock is that of the branch's upstream (without one, of HEAD), and the champion so far is of an earlier commit.
@@ -188,9 +187,9 @@ def _commit_to_crown(tracker: Tracker, root: Path, crowned: Any) -> str | None:
         return None
     if tracker.store.is_own:
         return ""
-    commit = provenance.published(root)
-    before = crowned.tags.get(_COMMIT) if crowned else None
-    if crowned and (not commit or (before and not provenance.is_ancestor(root, before, commit))):
+    commit = provenance.pushed_commit(root)
+    before = current.tags.get(_COMMIT) if current else None
+    if current and (not commit or (before and not provenance.is_ancestor(root, before, commit))):
         return None
     return commit
 
@@ -219,6 +218,6 @@ def _changed(root: Path, winner: Winner) -> DataError:
     )
 
 
-def _words(version: Any, standing: str) -> str:
+def _words(version: Any, role: str) -> str:
     trial = version.tags.get("trial", "")
-    return f"version {version.version} of {registry.MODEL} ({trial + ', ' if trial else ''}{standing})"
+    return f"version {version.version} of {registry.MODEL} ({trial + ', ' if trial else ''}{role})"

@@ -1,19 +1,16 @@
-"""What is logged, in MLflow's terms: names, points of curves, parameters, tags, metrics and data sets."""
+"""What is logged of sweeps and trials: names, notes, the points of curves, data sets."""
 
 import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numnist.common import hashing
 
-if TYPE_CHECKING:
-    from mlflow.entities import Metric, Param, RunTag
-
 _FIRST, _STRIDE, _POINTS = 12, 3, 200  # see `steps`: four curves fit in the 1,000 rows of a batch of MLflow's
-_DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
+DIGEST_LENGTH = 36  # the longest data set digest that MLflow stores
 _SHOWN = 4  # values of a hyperparameter in the name of a sweep
 
 SWEEP_NOTE = (
@@ -59,36 +56,10 @@ def read_curves(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[i]) for row in rows] for i, name in enumerate(names, 1)}
 
 
-def params(config: Mapping[str, Any]) -> "list[Param]":
-    """Make parameters of a configuration."""
-    from mlflow.entities import Param
-
-    return [Param(key, str(value)) for key, value in config.items()]
-
-
-def tags(tags: Mapping[str, str]) -> "list[RunTag]":
-    """Make tags of a mapping."""
-    from mlflow.entities import RunTag
-
-    return [RunTag(key, value) for key, value in tags.items()]
-
-
-def metrics(rows: Iterable[tuple[str, float, int, float]]) -> "list[Metric]":
-    """Make metrics of rows (name, value, step, seconds since 1970); numbers that are not finite are left out."""
-    from mlflow.entities import Metric
-
-    return [Metric(name, value, milliseconds(at), k) for name, value, k, at in rows if math.isfinite(value)]
-
-
-def milliseconds(seconds: float) -> int:
-    """Turn seconds since 1970 into MLflow's milliseconds."""
-    return int(seconds * 1000)
-
-
 def dataset_input(name: str, digest: str, **more: Any) -> Any:
     """Make the record of a data set that a run used."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = json.dumps({"uri": "data/processed", "digest": digest})
-    dataset = Dataset(name, digest[:_DIGEST_LENGTH], "local", source)
+    dataset = Dataset(name, digest[:DIGEST_LENGTH], "local", source)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

@@ -23,7 +23,7 @@ _LOST_SECONDS = 600.0  # without a heartbeat; clocks of two machines may differ 
 
 @functools.cache
 def machine() -> str:
-    """Name this machine, since it was started, and the namespace that process ids mean something in."""
+    """Name this machine, since its last start, and its namespace of process ids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -59,21 +59,16 @@ def is_alive(tags: Mapping[str, str]) -> bool:
         return False
 
 
-class Heartbeat:
-    """Calls a function once a minute, in a thread of its own, until `stop`."""
+def start_heartbeat(beat: Callable[[], None]) -> Callable[[], None]:
+    """Call a function once a minute, in a thread of its own, until what is returned is called."""
+    over = threading.Event()
 
-    def __init__(self, beat: Callable[[], None]) -> None:
-        self.over = threading.Event()
-        self.beat = beat
-        threading.Thread(target=self._run, daemon=True).start()
+    def run() -> None:
+        while not over.wait(BEAT_SECONDS):
+            beat()
 
-    def _run(self) -> None:
-        while not self.over.wait(BEAT_SECONDS):
-            self.beat()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self.over.set()
+    threading.Thread(target=run, daemon=True).start()
+    return over.set
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from numnist.tracking.store import Store
 
 
 def app(store: Store, hosts: list[str]) -> Any:
-    """Return MLflow's app on a store, told what `mlflow server` would tell it; `hosts` are its names, with ports."""
+    """Return MLflow's app on a store, set up as `mlflow server` sets it up; `hosts` are its names, with ports."""
     os.environ |= {
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight more processes
@@ -29,11 +29,16 @@ def app(store: Store, hosts: list[str]) -> Any:
 
 def sweep_link(experiment: str, parent: str | None) -> str:
     """Return the part of the UI's address, from # on, that shows the curves of a sweep, or of all runs."""
+    condition = f"tags.`{PARENT}` = '{parent}'" if parent else ""
+    return runs_link(experiment, condition, compareRunsMode="CHART", orderByAsc="false")
+
+
+def runs_link(experiment: str, condition: str, **more: str) -> str:
+    """Return the part of the UI's address, from # on, that lists the runs that meet a condition."""
     view = {
         "workflowType": "machine_learning",
-        "compareRunsMode": "CHART",
-        "searchFilter": f"tags.`{PARENT}` = '{parent}'" if parent else "",
-        "orderByKey": "metrics.`validation_accuracy`",  # sorted by a metric, children show as runs of their own
-        "orderByAsc": "false",
+        "searchFilter": condition,
+        "orderByKey": "metrics.`validation_accuracy`",  # sorted by a metric, child runs show beside their parents
+        **more,
     }
     return f"#/experiments/{experiment}/runs?{urlencode(view, quote_via=quote)}"

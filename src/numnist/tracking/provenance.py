@@ -13,7 +13,7 @@ _CODE = ("src", "pipeline", "conf")
 
 
 def describe(root: Path) -> dict[str, str]:
-    """Return what identifies the code of a checkout; what cannot be told (no git, no repository) is left out."""
+    """Return what identifies the code of a checkout; what is not known (no git, no repository) is left out."""
     found = {"git.commit": _git(root, "rev-parse", "HEAD").strip()}
     if found["git.commit"]:
         found["git.dirty"] = str(bool(diff(root))).lower()
@@ -50,7 +50,7 @@ def standard_tags(root: Path) -> dict[str, str]:
     return {**found, **({"mlflow.source.git.commit": commit} if commit else {})}
 
 
-def published(root: Path) -> str:
+def pushed_commit(root: Path) -> str:
     """Return the commit of the branch's upstream (without one: HEAD) if it holds this dvc.lock, else ""."""
     commit = (_git(root, "rev-parse", "--quiet", "--verify", "@{upstream}") or _git(root, "rev-parse", "HEAD")).strip()
     theirs = _git(root, "rev-parse", "--quiet", "--verify", f"{commit}:./dvc.lock")

@@ -2,7 +2,7 @@
 
 In: pixels, numbers of any type from 0 (paper) to 255 (ink), as an array or a frame of shape (m, 784), row by row as
 MNIST's pictures, or (m, 28, 28).
-Out: one row an image: `digit`, the most probable one (or `class`, its name, if the classes are no digits), the
+Out: one row per image: `digit`, the most probable one (or `class`, its name, if the classes are no digits), the
 `probabilities` of all classes, and `doubt`, empty if there is none.
 MLflow keeps a copy of this file beside the weights, and of what it imports of numnist: `registry.CODE`.
 """
@@ -26,7 +26,7 @@ class Classifier(PythonModel):
     """The network, as MLflow calls it."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights and execute nothing; ValueError where they are not a network's."""
+        """Read the weights and execute nothing; ValueError if they are not a network's."""
         with np.load(context.artifacts["weights"], allow_pickle=False) as archive:
             p = Parameters(*(archive[name] for name in Parameters._fields))
         if not network.is_network(p) or not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in p):
@@ -35,7 +35,7 @@ class Classifier(PythonModel):
         self.network = Parameters(*(array[np.newaxis] for array in p))
 
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
-        """Classify images; ValueError where the input is not pixels (module docstring)."""
+        """Classify images; ValueError if the input is not pixels (module docstring)."""
         pixels = check(model_input)
         probabilities = network.probabilities(self.network, np.rint(pixels))  # whole numbers: their sums are exact
         names, labels = (context.model_config or {}).get("classes", ()), probabilities.argmax(axis=1)

@@ -1,7 +1,7 @@
 """The registered model `numnist`: versions in MLflow's registry, each a network, and the alias `champion`.
 
-A version is known by the digests of its weights and its data set, and by that of its stored files: one that is
-damaged or gone is no longer taken for what it was.
+A version is found by the digests of its weights and its data set, if its stored files are whole: they have a digest,
+too.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
 from numnist.tracking.runs import WEIGHTS
-from numnist.tracking.store import Store, at_once_with_others, none_if_missing, tracking_errors
+from numnist.tracking.store import Store, none_if_missing, try_twice
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -36,7 +36,7 @@ _NOTE = (
 
 def find(store: Store, weights: str, data: str) -> Any:
     """Return the newest version with these digests whose stored files are whole, or None."""
-    with tracking_errors(store.uri, "find a registered network"):
+    with store.errors("find a registered network"):
         condition = f"name = '{MODEL}' and tags.`{WEIGHTS}` = '{weights}'"
         found = store.client.search_model_versions(condition, order_by=["version_number DESC"])
         return next((one for one in found if one.tags.get(DATA) == data and _is_whole(store, one)), None)
@@ -50,7 +50,7 @@ def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str], 
     from mlflow.entities import LoggedModelOutput
 
     client = store.client
-    with tracking_errors(store.uri, "register a network"), tempfile.TemporaryDirectory() as directory:
+    with store.errors("register a network"), tempfile.TemporaryDirectory() as directory:
         logged = client.create_logged_model(store.experiment, MODEL, run_id, dict(tags), model_type="classifier")
         model, copy = Path(directory, "model"), Path(directory, "weights.npz")
         shutil.copy(weights, copy)  # MLflow would decode a % in the path of a checkout
@@ -66,16 +66,16 @@ def register(store: Store, weights: Path, run_id: str, tags: Mapping[str, str], 
 
 def champion(store: Store) -> Any:
     """Return the version that has the alias, or None."""
-    with tracking_errors(store.uri, "find the champion"):
+    with store.errors("find the champion"):
         return none_if_missing(lambda: store.client.get_model_version_by_alias(MODEL, CHAMPION))
 
 
-def crown(store: Store, version: str, tags: Mapping[str, str]) -> None:
+def set_champion(store: Store, version: str, tags: Mapping[str, str]) -> None:
     """Give a version the alias."""
-    with tracking_errors(store.uri, "move the alias champion"):
+    with store.errors("move the alias champion"):
         for name, value in tags.items():
             store.client.set_model_version_tag(MODEL, version, name, value)
-        at_once_with_others(lambda: store.client.set_registered_model_alias(MODEL, CHAMPION, version))
+        try_twice(lambda: store.client.set_registered_model_alias(MODEL, CHAMPION, version))
 
 
 def weights_of(store: Store, version: Any, directory: Path) -> Path:
@@ -101,7 +101,7 @@ def model(store: Store, version: Any) -> "PyFuncModel":
 
 def _download(store: Store, version: Any, directory: str | None = None) -> Path:
     """Return a copy of a version's files on this machine."""
-    with tracking_errors(store.uri, f"read version {version.version} of {MODEL}"):
+    with store.errors(f"read version {version.version} of {MODEL}"):
         from mlflow.artifacts import download_artifacts
 
         return Path(download_artifacts(artifact_uri=version.source, dst_path=directory, tracking_uri=store.uri))
@@ -112,7 +112,7 @@ def _is_whole(store: Store, version: Any) -> bool:
     with tempfile.TemporaryDirectory() as directory:
         try:
             return dvc_lock.md5(_download(store, version, directory)) == version.tags.get(STORED)
-        except Exception:  # gone: told by each kind of store in its own way
+        except Exception:  # gone: each kind of store says so in its own way
             return False
 
 

@@ -20,6 +20,7 @@ from numnist.common.errors import NumnistError, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 T = TypeVar("T")
 NOTE = "mlflow.note.content"  # tag: the text on a page of MLflow's
@@ -31,7 +32,7 @@ _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, and are told by `tracking_errors`
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, which `tracking_errors` puts into words
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # its links hold the password of the address
 }
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store
@@ -66,6 +67,21 @@ class Store:
         """Its address without any password."""
         return without_password(self.uri)
 
+    def errors(self, action: str) -> "contextlib.AbstractContextManager[None]":
+        """Turn what fails in the store, during an action, into a TrackingError."""
+        return tracking_errors(self.uri, action)
+
+    def search(self, condition: str) -> "list[Run]":
+        """Find runs, newest first."""
+        found: list[Run] = []
+        token = None
+        while token != "":
+            page = self.client.search_runs(
+                [self.experiment], condition, order_by=["attributes.start_time DESC"], page_token=token
+            )
+            found, token = found + page, page.token or ""
+        return found
+
 
 def connect(root: Path) -> Store:
     """Open the tracking store of a checkout, made if there is none.
@@ -80,7 +96,7 @@ def connect(root: Path) -> Store:
     is_own = database(uri) == own
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     artifacts = (database(uri) or own).parent / "mlartifacts"
-    with tracking_errors(uri, "open it"), _prepared(uri, is_own):
+    with tracking_errors(uri, "open it"), _made_ready(uri, is_own):
         from mlflow import MlflowClient
 
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
@@ -127,12 +143,12 @@ def tracking_errors(uri: str, action: str) -> Iterator[None]:
             f"the tracking store {uri} failed, to {action}: {kind}{reason}. {_remedy(uri, kind + reason)}; "
             "then run the same command again, which keeps what is finished"
         )
-        raise TrackingError(_scrubbed(message, uri)) from error
+        raise TrackingError(_without_secrets(message, uri)) from error
 
 
 def without_password(uri: str) -> str:
     """Return an address without user and password."""
-    return _scrubbed(uri, uri)
+    return _without_secrets(uri, uri)
 
 
 def none_if_missing(ask: Callable[[], T]) -> T | None:
@@ -147,8 +163,8 @@ def none_if_missing(ask: Callable[[], T]) -> T | None:
         raise
 
 
-def at_once_with_others(write: Callable[[], T]) -> T:
-    """Write what another process may be writing, too: MLflow looks first, and then fails on what it did not find."""
+def try_twice(write: Callable[[], T]) -> T:
+    """Write what another process may write at once: MLflow fails if that one was first, and is then asked again."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -166,12 +182,12 @@ def _absolute(uri: str) -> str:
 
 
 def _address(path: Path) -> str:
-    """Return the address of an SQLite database; MLflow would make a directory of an encoded name, but for +pysqlite."""
+    """Return an SQLite database's address; only +pysqlite keeps MLflow from making a directory of an encoded path."""
     plain = not set(str(path)) & set("%?#")
     return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{quote(str(path))}"
 
 
-def _scrubbed(text: str, uri: str) -> str:
+def _without_secrets(text: str, uri: str) -> str:
     """Take an address's user and password out of a text."""
     login = urlsplit(uri).netloc.rpartition("@")[0] if "://" in uri else ""
     secret = login.partition(":")[2]
@@ -190,7 +206,7 @@ def _remedy(uri: str, reason: str) -> str:
 
 
 @contextlib.contextmanager
-def _prepared(uri: str, is_own: bool) -> Iterator[None]:
+def _made_ready(uri: str, is_own: bool) -> Iterator[None]:
     """Make an SQLite store ready to be opened; no other process creates or mends it meanwhile."""
     if (path := database(uri)) is None:
         yield
@@ -199,9 +215,9 @@ def _prepared(uri: str, is_own: bool) -> Iterator[None]:
     with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
         if not path.exists() or _set_aside_if_half_made(path):
             _create(path)
-        _probe(path)
+        _check_writable(path)
         if is_own:
-            _mend_locations(path)
+            _correct_locations(path)
         yield
 
 
@@ -250,7 +266,7 @@ def _remove(path: Path) -> None:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
-def _probe(path: Path) -> None:
+def _check_writable(path: Path) -> None:
     """Check that a database can be written: MLflow itself would try for minutes before it said so."""
     if not os.access(path, os.W_OK):  # SQLite would find out at the first commit
         raise PermissionError("the file may not be written")
@@ -259,7 +275,7 @@ def _probe(path: Path) -> None:
         connection.execute("ROLLBACK")
 
 
-def _mend_locations(path: Path) -> None:
+def _correct_locations(path: Path) -> None:
     """Let every address of an artifact point into this checkout: it may have been moved, renamed or copied."""
     here = (path.parent / "mlartifacts").as_uri()
     with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection, connection:
@@ -281,5 +297,5 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     if found is None or found.lifecycle_stage != "active":
         raise OSError(f"its experiment {name} is deleted (`mlflow experiments restore` brings it back)")
     if found.tags.get(_KIND[0]) != _KIND[1]:
-        at_once_with_others(lambda: client.set_experiment_tag(found.experiment_id, *_KIND))
+        try_twice(lambda: client.set_experiment_tag(found.experiment_id, *_KIND))
     return str(found.experiment_id)

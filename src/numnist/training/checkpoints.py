@@ -1,4 +1,4 @@
-"""Trials by their keys: which training it is, exactly, and the store of those that are done or under way.
+"""The store of trials that are done or under way, and the keys by which it finds them.
 
 A *checkpoint key* stands for a training whatever its number of iterations: the same first 100 lead to 250 and 500. It
 is the hash of everything that decides its bits: configuration, data and the code that trains. The store keeps, for each
@@ -69,11 +69,11 @@ class CheckpointStore:
         return hashing.of_values(self.checkpoint_key(config), config.iterations)
 
     def finished(self, config: TrainingConfig) -> State | None:
-        """Return the state of a trial that is done, if it is."""
+        """Return the state in which a trial ended; None if it is not done."""
         return self._read(str(config.iterations), config) if self.has(config) else None
 
     def has(self, config: TrainingConfig) -> bool:
-        """Whether there is a file for a trial that is done; it may yet be damaged."""
+        """Whether there is a file of a trial that is done; it may be damaged."""
         return self._path(config, str(config.iterations)).exists()
 
     def nearest(self, config: TrainingConfig) -> State | None:
@@ -124,7 +124,7 @@ class CheckpointStore:
             if not np.array_equal(arrays.pop(_SEAL), self._seal(config, arrays)):
                 raise DataError("not what was written for this training")
             state = _state(arrays)
-            if name != _CHECKPOINT and not _is_end(state, int(name)):
+            if name != _CHECKPOINT and not _is_final(state, int(name)):
                 raise DataError("of another length")
         except DataError:
             self._path(config, name).unlink(missing_ok=True)
@@ -154,7 +154,7 @@ def _state(arrays: Mapping[str, np.ndarray]) -> State:
     return State(parameters, curves, Parameters(*moving) if moving else None)
 
 
-def _is_end(state: State, iterations: int) -> bool:
+def _is_final(state: State, iterations: int) -> bool:
     """Whether a state is what a trial of so many iterations ends in."""
     return state.iteration == iterations or (state.diverged and state.iteration < iterations)
 

@@ -35,7 +35,7 @@ class Clock:
         self._of |= dict.fromkeys(trials, shared)
 
     def reached(self, stack: Stack) -> None:
-        """Take the time of an iteration; earlier ones that are not known, of a training that goes on, were before."""
+        """Note the time of an iteration. The iterations before a training was resumed get the time of its start."""
         began, times = self._of[stack.configs[0]]
         times += [began] * (stack.iteration - len(times))
         times.append(time.time())
@@ -57,11 +57,11 @@ class Clock:
         return [trial for trial in self._of if trial.checkpoint_config == config.checkpoint_config]
 
     def is_due(self) -> bool:
-        """Whether it is time to show curves; `rest` is to follow then."""
+        """Whether it is time to show curves; then call `pause` when they are shown."""
         self._now = time.monotonic()
         return self._now - self._shown > self._pause
 
-    def rest(self) -> None:
+    def pause(self) -> None:
         """Start the pause after a showing, the longer the more time that took."""
         self._shown = time.monotonic()
         self._pause = max(SHOW_SECONDS, _SHARE * (self._shown - self._now))

@@ -1,4 +1,4 @@
-"""Where stacks are trained: the executors that the configuration group `executor` names, each an engine that exists."""
+"""Where stacks are trained, as the group `executor` says: in this process, or by processes, Dask or Slurm."""
 
 import contextlib
 import importlib
@@ -34,8 +34,8 @@ def opened(settings: schema.Executor, data: Dataset, directory: Path) -> Iterato
         with _processes(workers) as pool:
             yield WorkerPool(pool, workers, settings.threads, directory)
     elif isinstance(settings, Dask):
-        with _dask(settings, data) as engine:
-            yield engine
+        with _dask(settings, data) as worker_pool:
+            yield worker_pool
     else:
         jobs = _slurm(settings)
         try:
@@ -109,11 +109,11 @@ def _check_workers(client: Any) -> None:
         ) from None
     here = stacks.identity_here()
     found = client.run(stacks.identity_here, on_error="return")
-    told = {
+    reasons = {
         worker: str(there) if isinstance(there, Exception) else stacks.differences(here, there)
         for worker, there in sorted(found.items())
     }
-    if refused := [f"  {worker}: {why}" for worker, why in told.items() if why]:
+    if refused := [f"  {worker}: {why}" for worker, why in reasons.items() if why]:
         raise ExecutorError(
             f"{len(refused)} of {len(found)} workers do not run the code of this process:\n" + "\n".join(refused) + "\n"
             "Bring them to the same commit, start each with `python -m pipeline.dask worker`, or end it"
@@ -159,15 +159,14 @@ def _slurm(settings: Slurm) -> _Jobs:
     """Let submitit hand over jobs that import this code."""
     submitit = _package("submitit", "slurm")
     logging.getLogger("submitit").setLevel(logging.ERROR)
-    source = str(Path(stacks.__file__).parent.parent.parent)
-    exports = {"PYTHONPATH": source}
+    source = shlex.quote(str(Path(stacks.__file__).parent.parent.parent))
     try:
         executor = submitit.AutoExecutor(settings.folder, cluster=settings.cluster, slurm_max_num_timeout=0)
         executor.update_parameters(
             name="numnist",
             timeout_min=settings.minutes,
             slurm_cpus_per_task=settings.threads,
-            **{f"{settings.cluster}_setup": [f"export {name}={shlex.quote(it)}" for name, it in exports.items()]},
+            **{f"{settings.cluster}_setup": [f"export PYTHONPATH={source}"]},
             **(settings.parameters or {}),
         )
     except Exception as error:

@@ -37,18 +37,18 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The last value of each curve; empty where diverged."""
+        """The last value of each curve; empty if the trial diverged."""
         return {} if self.state.diverged else {name: float(curve[-1]) for name, curve in self.curves.items()}
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Each curve by its name, float64 (iterations + 1,); those of validation only where it was set apart."""
-        told = CURVES if self.config.train_on == "training" else TRAIN_CURVES
-        return {name: self.state.curves[:, CURVES.index(name)] for name in told}
+        """Each curve by its name, float64 (iterations + 1,); those of validation only if images were set apart."""
+        names = CURVES if self.config.train_on == "training" else TRAIN_CURVES
+        return {name: self.state.curves[:, CURVES.index(name)] for name in names}
 
 
 def write_run(directory: Path, result: Result, dataset: Mapping[str, str]) -> None:
-    """Write weights.npz (none where diverged), curves.csv and result.json, the last one last."""
+    """Write weights.npz (none if it diverged), curves.csv and result.json, the last one last."""
     files.remove_partial(directory)  # of a process that was killed here
     if not result.state.diverged:
         files.save_arrays(directory / "weights.npz", arrays_of(result.state.parameters))
@@ -95,7 +95,7 @@ def write_table(path: Path, runs: Path) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> "pd.DataFrame":
-    """Read a table, of the sweep one row a trial, metrics NaN where it diverged; DataError if it lacks a column."""
+    """Read a table, of the sweep one row per trial, metrics NaN if it diverged; DataError if it lacks a column."""
     import pandas as pd
 
     try:

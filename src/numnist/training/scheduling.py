@@ -23,11 +23,11 @@ from numnist.training.checkpoints import CheckpointStore
 from numnist.training.clock import Watch
 from numnist.training.loop import Stack, State, TrainingTask
 from numnist.training.results import Result
-from numnist.training.stacks import Plan, Trained, work
+from numnist.training.stacks import Plan, Trained, group_by_checkpoint_key, work
 from numnist.training.threads import Threads
 
 STACK_ROWS = 384  # hidden units trained together at most: beyond, they cost memory and time
-BATCH_STACK_ROWS = 16_384  # the same in batches, where each thread needs a network of its own
+BATCH_STACK_ROWS = 16_384  # the same in batches: each thread needs a network of its own
 STACKS_PER_WORKER = 2  # at least, so that workers end at about the same time; more would make stacks small and slow
 CHECKPOINT_SECONDS = 20
 
@@ -42,7 +42,7 @@ class WorkerPool:
     executor: Executor
     workers: int  # stacks that are trained at once
     threads: int  # cores that each of them uses
-    data: Any  # what a worker takes for the data set: itself, where it lies, or what the executor turns into it
+    data: Any  # the data set, its directory, or what the executor turns into the data set
 
 
 def open_store(directory: Path, data: Dataset) -> CheckpointStore:
@@ -52,20 +52,20 @@ def open_store(directory: Path, data: Dataset) -> CheckpointStore:
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains trials on a data set: in this process on so many threads (None: all cores), or by an engine's workers."""
+    """Trains trials on a data set: in this process on so many threads (None: all cores), or by a pool of workers."""
 
     data: Dataset
     store: CheckpointStore
     threads: int | None = None
-    engine: WorkerPool | None = None
+    worker_pool: WorkerPool | None = None
     watch: Watch | None = None
 
     def train(self, configs: Sequence[TrainingConfig]) -> Iterator[list[Result]]:
         """Train what the store does not hold, and yield the results of the given trials a stack at a time.
 
         In this process, every state that a trial asks for is stored as soon as it is reached, and all that is under way
-        every CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits. An engine's
-        workers return whole stacks, which are stored as they come.
+        every CHECKPOINT_SECONDS; a training that was cut off goes on from there, with the same bits. Workers of
+        a pool return whole stacks, which are stored as they come.
         """
         yield (stored := self._stored(configs))
         if missing := _besides(configs, stored):
@@ -74,12 +74,12 @@ class Trainer:
                 yield from self._train(_besides(missing, stored))
 
     def _train(self, configs: Sequence[TrainingConfig]) -> Iterator[list[Result]]:
-        plans = plan(configs, self.store, self.engine.workers if self.engine else 1)
+        plans = plan(configs, self.store, self.worker_pool.workers if self.worker_pool else 1)
         if not plans:
             return
         with progress.bar("training", sum(one.work for one in plans)) as report:
-            if self.engine:
-                yield from self._train_elsewhere(plans, self.engine, report)
+            if self.worker_pool:
+                yield from self._train_elsewhere(plans, self.worker_pool, report)
                 return
             laid_out = functools.cache(lambda *which: stacks.lay_out(self.data, *which))
             with Threads(self.threads or machine.cores()) as pool:
@@ -87,10 +87,10 @@ class Trainer:
                     words = f"stack {number} of {len(plans)}"
                     yield list(self._train_here(one, stacks.descend(one, laid_out(*one.images), pool), report, words))
 
-    def _train_elsewhere(self, plans: Sequence[Plan], engine: WorkerPool, report: Report) -> Iterator[list[Result]]:
+    def _train_elsewhere(self, plans: Sequence[Plan], workers: WorkerPool, report: Report) -> Iterator[list[Result]]:
         """Hand all stacks to the workers, and store and yield each as it comes back.
 
-        A stack that fails is told at once, and raised when all others are through; lost workers are an ExecutorError.
+        The error of a stack is logged at once, and raised when all others are done. If workers are lost: ExecutorError.
         """
         identity = stacks.identity_here() | {"data": self.data.digest}
         futures: dict[Future[list[Trained]], Plan] = {}
@@ -99,7 +99,7 @@ class Trainer:
             for one in plans:
                 if self.watch:
                     self.watch.started(one.trials)
-                futures[engine.executor.submit(stacks.train, one, engine.data, identity, engine.threads)] = one
+                futures[workers.executor.submit(stacks.train, one, workers.data, identity, workers.threads)] = one
             for number, future in enumerate(as_completed(futures), 1):
                 one = futures.pop(future)
                 try:
@@ -115,7 +115,7 @@ class Trainer:
                     log.exception("a stack failed: %s", ", ".join(trial.name for trial in one.trials))
                     failed.append(error)
                     continue
-                report(one.work, f"stack {number} of {len(plans)}, {engine.workers} workers")
+                report(one.work, f"stack {number} of {len(plans)}, {workers.workers} workers")
                 yield [self._save(*done) for done in trained]
                 self.store.remove_checkpoints(task.config for task in one.tasks)
         finally:
@@ -169,14 +169,6 @@ def plan(configs: Iterable[TrainingConfig], store: CheckpointStore, workers: int
     cut = [part for alike in group_by_stack_key(tasks) for part in split_evenly(alike, _parts(alike, fair))]
     plans = [Plan(part, [trial for task in part for trial in trials[task.config.checkpoint_config]]) for part in cut]
     return sorted(plans, key=lambda one: -one.work) if workers > 1 else plans
-
-
-def group_by_checkpoint_key(configs: Iterable[TrainingConfig]) -> dict[TrainingConfig, list[TrainingConfig]]:
-    """Put together the trials that are waypoints of one training."""
-    groups: dict[TrainingConfig, list[TrainingConfig]] = {}
-    for config in configs:
-        groups.setdefault(config.checkpoint_config, []).append(config)
-    return groups
 
 
 def group_by_stack_key(tasks: Iterable[TrainingTask]) -> list[list[TrainingTask]]:

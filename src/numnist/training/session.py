@@ -27,7 +27,7 @@ _COMPOSED = "the composed configuration"
 
 
 class Session:
-    """What the trials that one process trains have in common; made when the first trial needs it."""
+    """What all trials of one process share: data, store, tracking, workers. It is made for the first trial."""
 
     def __init__(self, root: Path, images: int = 0) -> None:
         self.root, self.images = root, images
@@ -35,28 +35,32 @@ class Session:
         self.data = self.whole.thinned(images) if images else self.whole
         self.store = scheduling.open_store(root / ".checkpoints", self.data)
         self.tracker = runs.connect(root)
-        self.tags, self.provenance, self.diff = provenance.standard_tags(root), described(root), provenance.diff(root)
+        self.tags, self.provenance, self.diff = (
+            provenance.standard_tags(root),
+            describe_origin(root),
+            provenance.diff(root),
+        )
         self.sweep_run: str | None = None
         self.logged: set[str] = set()
         self.wanted: set[TrainingConfig] = set()  # the trials that get a run
         self.runs: dict[str, str] = {}  # the open run of a trial, by its key
         self.clock = Clock()
         self.failure: TrackingError | None = None
-        self.engine: scheduling.WorkerPool | None = None
+        self.worker_pool: scheduling.WorkerPool | None = None
         self.resources = contextlib.ExitStack()
         self.settings: schema.Executor | None = None
 
-    def use(self, values: Mapping[str, Any]) -> None:
+    def use_executor(self, values: Mapping[str, Any]) -> None:
         """Reach the workers that the configuration group `executor` names; all trials are trained by the same ones."""
         settings = reader.check_executor(values, _COMPOSED)
         if self.settings is None:
             directory = self.root / "data" / "processed"
-            self.engine = self.resources.enter_context(executors.opened(settings, self.data, directory))
+            self.worker_pool = self.resources.enter_context(executors.opened(settings, self.data, directory))
             self.settings = settings
 
     def trainer(self) -> Trainer:
         """Return what trains the trials of this process, as `use` says, and lets it follow them."""
-        return Trainer(self.data, self.store, engine=self.engine, watch=self)
+        return Trainer(self.data, self.store, worker_pool=self.worker_pool, watch=self)
 
     def begin_sweep(self, configs: Sequence[TrainingConfig]) -> None:
         """Open the tracking run that the trials of a sweep are children of, or go on with it if it was cut off.
@@ -96,8 +100,7 @@ class Session:
         self.wanted.add(config)
         try:
             [result] = chain.from_iterable(self.trainer().train([config]))
-            identity = {"name": self.data.name, "digest": self.data.digest}
-            results.write_run(directory, result, identity)
+            results.write_run(directory, result, self.data.identity)
         except Exception:  # closed at once: in a launcher's worker, nothing calls `end`
             self._open([config])
             if run := self.runs.pop(key, None):
@@ -129,7 +132,7 @@ class Session:
                 if key in self.runs and config.iterations > stack.iteration:
                     curves, times = Result(config, key, state).curves, self.clock.times(config, len(state.curves))
                     self._track(self.tracker.log_points, self.runs[key], curves, config.iterations + 1, times)
-        self.clock.rest()
+        self.clock.pause()
 
     def end(self, status: str) -> None:
         """Close every run that is still open: FINISHED, FAILED or KILLED; TrackingError if not all was logged."""
@@ -155,13 +158,13 @@ class Session:
 
     def _describe(self, run: str) -> None:
         """Claim a run at the top by a heartbeat, and keep with it what made it, and how that was not committed."""
-        self.resources.callback(owners.Heartbeat(lambda: self._track(self.tracker.beat)).stop)
+        self.resources.callback(owners.start_heartbeat(lambda: self._track(self.tracker.beat)))
         self._track(self.tracker.log_text, run, runs.PROVENANCE, json.dumps(self.provenance, indent=2))
         if self.diff:
             self._track(self.tracker.log_text, run, "provenance.diff", self.diff)
 
     def _track(self, action: Callable[..., Any], *arguments: Any) -> Any:
-        """Ask the tracking store, until it has failed once: then results are kept on disk alone, and `end` tells."""
+        """Ask the tracking store until it has failed once; then results are on disk alone, and `end` raises it."""
         if self.failure is None:
             try:
                 return action(*arguments)
@@ -171,7 +174,7 @@ class Session:
         return None
 
 
-def described(root: Path) -> dict[str, str]:
+def describe_origin(root: Path) -> dict[str, str]:
     """Return where the results of this process come from: commit, code and machine."""
     facts = {f"machine.{name}": fact for name, fact in machine.facts().items()}
     return {**provenance.describe(root), runs.CODE: checkpoints.code_digest(), **facts}
@@ -193,7 +196,7 @@ def end(status: str) -> None:
         session().end(status)
 
 
-def kept() -> str:
+def how_to_resume() -> str:
     """Say what a training that was stopped leaves, and how to go on; nothing if none had begun."""
     if not _opened or not session().wanted:
         return ""

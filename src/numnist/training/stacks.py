@@ -1,12 +1,12 @@
 """Training one stack as a pure function: tasks and data in; the state of every trial on the way out.
 
-It keeps no store, logs no run and reads no configuration, so a process anywhere can do it: whoever asked compares
-`identity`, so that the same code runs there as here.
+It keeps no store, logs no run and reads no configuration, so any process anywhere can do it. `identity` shows whether
+that process runs the same code as the one that asks.
 """
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,14 @@ class Plan:
         return sum(map(work, self.tasks))
 
 
+def group_by_checkpoint_key(configs: Iterable[TrainingConfig]) -> dict[TrainingConfig, list[TrainingConfig]]:
+    """Put together the trials that are waypoints of one training."""
+    groups: dict[TrainingConfig, list[TrainingConfig]] = {}
+    for config in configs:
+        groups.setdefault(config.checkpoint_config, []).append(config)
+    return groups
+
+
 def work(task: TrainingTask) -> int:
     """How much there is to do, in hidden units times iterations."""
     return network.units(task.config) * (task.config.iterations - task.iteration + 1)
@@ -54,9 +62,7 @@ def lay_out(data: Dataset, train_on: str, arithmetic: str) -> Images:
 
 def descend(plan: Plan, images: Images, pool: Threads) -> Iterator[tuple[Stack, list[Trained]]]:
     """Train a stack, and yield it after every iteration with the trials that are done by it."""
-    wanted: dict[TrainingConfig, list[TrainingConfig]] = {}
-    for trial in plan.trials:
-        wanted.setdefault(trial.checkpoint_config, []).append(trial)
+    wanted = group_by_checkpoint_key(plan.trials)
     for stack in loop.train_stack(plan.tasks, images, pool):
         done: list[Trained] = []
         for i, config in enumerate(stack.configs):
@@ -76,8 +82,8 @@ def train(plan: Plan, data: Dataset | Path, identity: Mapping[str, str], threads
 
     `identity` is the code and data of the process that asks; if this one's is other code, an ExecutorError says so.
     """
-    if told := differences(identity, identity_here()):
-        raise ExecutorError(f"the worker {socket.gethostname()}, process {os.getpid()}, is refused: {told}")
+    if mismatch := differences(identity, identity_here()):
+        raise ExecutorError(f"the worker {socket.gethostname()}, process {os.getpid()}, is refused: {mismatch}")
     images = _images(data, identity["data"], *plan.images)
     with Threads(threads) as pool:
         return [one for _, done in descend(plan, images, pool) for one in done]
@@ -89,7 +95,7 @@ def identity_here() -> dict[str, str]:
 
 
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """Say in what a worker's identity differs from this process's; nothing where it does not."""
+    """Say in what a worker's identity differs from this process's; nothing if it does not."""
     return "; ".join(
         f"{name} is {there[name]} there and {here[name]} here" for name in there if there[name] != here[name]
     )

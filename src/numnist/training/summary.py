@@ -12,7 +12,7 @@ from numnist.training.results import DIVERGED
 _SHOWN = 3
 
 
-def of_sweep(table: pd.DataFrame, trials: Collection[TrainingConfig], validation_labels: np.ndarray) -> str:
+def describe_sweep(table: pd.DataFrame, trials: Collection[TrainingConfig], validation_labels: np.ndarray) -> str:
     """Say which trials of a sweep did best, and how many diverged or learned nothing.
 
     `table` is sweep.csv, which may hold other trials, too.

@@ -1,4 +1,4 @@
-"""Threads that share out work: each takes one piece after another, and none waits for another's turn."""
+"""Threads that share out work: each takes the next piece as soon as it is free."""
 
 import contextlib
 from collections.abc import Callable, Sequence
