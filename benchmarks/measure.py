@@ -29,8 +29,13 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(cores)[: task["threads"]])
     pin(task["contestant"])
     tasks: dict[str, Callable[..., dict[str, float]]] = {
-        "time": time_steps, "check": write_weights, "peak": peak, "sweep": sweep_whole, "track": track
-    }  # fmt: skip
+        "time": time_steps,
+        "check": write_weights,
+        "peak": peak,
+        "left": pixels_left,
+        "sweep": sweep_whole,
+        "track": track,
+    }
     print(json.dumps(tasks[todo](**task)))
 
 
@@ -81,6 +86,13 @@ def peak(contestant: str, threads: int, seconds: float) -> dict[str, float]:
         np.matmul(A, B, out=out)
         times.append(time.perf_counter() - begun)
     return {"gflops": 2 * SQUARE**3 / min(times) / 1e9}
+
+
+def pixels_left(contestant: str, file: str, threads: int, images: int) -> dict[str, float]:
+    """Return the share of the pixels that numnist multiplies with."""
+    from benchmarks.contestants import ours
+
+    return {"share": ours.pixels_left(_problem(file, images=images, hidden_size=1, networks=1, threads=threads))}
 
 
 def sweep_whole(contestant: str, threads: int, trials: list[Any]) -> dict[str, float]:

@@ -35,7 +35,7 @@ class Figure:
     contestant: str
     runs: Sequence[float]
     peak_mb: float | None = None  # the most memory that the process held
-    gflops: float | None = None  # useful arithmetic, counted as dense
+    of_limit: float | None = None  # the limit's time over the median: the products with X alone, at the peak
     share: float | None = None  # of a whole
 
     @property
@@ -55,7 +55,7 @@ def write(directory: Path, name: str, figures: Sequence[Figure], about: Mapping[
 def _row(figure: Figure, ratios: Mapping[str, float]) -> dict[str, Any]:
     row: dict[str, Any] = {"work": figure.work, "case": figure.label, "contestant": figure.contestant}
     row |= {"median_ms": figure.median, "runs": list(figure.runs), "ratios": dict(ratios)}
-    more = {"peak_mb": figure.peak_mb, "gflops": figure.gflops, "share": figure.share}
+    more = {"peak_mb": figure.peak_mb, "of_limit": figure.of_limit, "share": figure.share}
     return row | {name: value for name, value in more.items() if value is not None}
 
 
@@ -68,10 +68,15 @@ def _ratios(figure: Figure, figures: Sequence[Figure]) -> dict[str, float]:
 
 
 def _markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
-    peaks = " and ".join(f"{value:.0f} GFLOP/s with the {mode} kernel" for mode, value in about["peak_gflops"].items())
+    peaks = ", ".join(f"{peak['gflops']:.0f} ({peak['mode']}, {peak['threads']} threads)" for peak in about["peaks"])
+    left = ", ".join(f"{share:.1%} of {images:,} images" for images, share in about["pixels_left"].items())
     lines = ["# numnist and its peers", "", f"Made by `make bench`. Images: {about['images']}.", ""]
     lines += [f"- {name}: {value}" for name, value in {**about["machine"], **about["versions"]}.items()]
-    lines += [f"- dense float32 matrix product, OpenBLAS on all cores: {peaks}", ""]
+    lines += [
+        f"- peak of a dense matrix product, float64 for exact and float32 for fast, GFLOP/s: {peaks}",
+        f"- pixels left, which are not blank: {left}",
+        "",
+    ]
     lines += [
         "A figure is the median of its runs (least to most), then how many times exact's and fast's time it is.",
         "",
@@ -79,7 +84,7 @@ def _markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     for work in sorted({figure.work for figure in figures}):
         lines += [f"## {work}. {WORKS[work]}", "", NOTES[work], "", *_table(work, figures), ""]
         if work in (2, 4):
-            lines += [*_table_of_limits(work, figures, about["peak_gflops"]), ""]
+            lines += [*_table_of_limits(work, figures), ""]
     worst = ", ".join(f"{CONTESTANTS[name].title} {value:.0e}" for name, value in about["agreement"].items())
     lines += ["## Agreement", "", "Largest difference from the notebook's float64 weights after the same steps from "
               f"the same start: {worst}."]  # fmt: skip
@@ -108,14 +113,13 @@ def _trial(figure: Figure, figures: Sequence[Figure]) -> str:
     return text + "; " + " / ".join(f"{ratios[mode]:.1f}x" for mode in OURS if mode in ratios)
 
 
-def _table_of_limits(work: int, figures: Sequence[Figure], peaks: Mapping[str, float]) -> list[str]:
-    """Set useful arithmetic beside the machine's peak, and memory."""
-    lines = ["| | case | GFLOP/s, counted as dense | share of peak | memory, MB |", "|---|---|---|---|---|"]
+def _table_of_limits(work: int, figures: Sequence[Figure]) -> list[str]:
+    """Set our time beside its limit: the two products with X over the pixels left, at the peak; and memory."""
+    lines = ["| | case | share of the limit | memory, MB |", "|---|---|---|---|"]
     for figure in figures:
-        if figure.work == work and figure.contestant in OURS and figure.gflops and figure.peak_mb:
-            share = f"{100 * figure.gflops / peaks[figure.contestant]:.0f}%"
+        if figure.work == work and figure.of_limit and figure.peak_mb:
             title = CONTESTANTS[figure.contestant].title
-            lines.append(f"| {title} | {figure.label} | {figure.gflops:.0f} | {share} | {figure.peak_mb:.0f} |")
+            lines.append(f"| {title} | {figure.label} | {figure.of_limit:.0%} | {figure.peak_mb:.0f} |")
     return lines
 
 

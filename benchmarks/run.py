@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import images, overheads, report
-from benchmarks.cases import QUICK, WORKS, Case, Row, Sizes, gflop, rows
+from benchmarks.cases import QUICK, WORKS, Case, Row, Sizes, limit_gflop, rows
 from benchmarks.contestants import CONTESTANTS, OURS, available
 from benchmarks.processes import task
 from benchmarks.report import Figure
@@ -27,6 +27,7 @@ from pipeline import ROOT
 REFERENCE = "notebook"
 CHECK = {"images": 2_000, "hidden_size": 10, "networks": 2}
 CHECK_STEPS = 20
+Peaks = dict[tuple[str, int], float]  # GFLOP/s of a dense product, by arithmetic and threads
 TOLERANCE = 1e-4  # largest difference of a weight; the weights themselves must have moved a hundred times as far
 
 
@@ -42,13 +43,16 @@ def main() -> None:
         print(f"images: {origin}", flush=True)
         agreement = check(names, file, cores)
         table = rows(works, sizes, trials, names, cores)
-        peaks, measured = measure(table, sizes, file, cores)
-        figures = [_figure(row, measured) for row in table]
+        peaks, measured = measure(table, sizes, file)
+        left = pixels_left(table, file)
+        figures = [_figure(row, measured, peaks, left) for row in table]
         if 3 in works or 5 in works:
             figures += sweeps(works, sizes, file, cores, trials)
     about = {"images": origin, "machine": _machine(cores), "versions": _versions(), "agreement": agreement}
+    about["pixels_left"] = left
+    about["peaks"] = [{"mode": mode, "threads": threads, "gflops": peak} for (mode, threads), peak in peaks.items()]
     name = "results" if sizes == Sizes() and len(works) == len(WORKS) else "partial"
-    report.write(ROOT / "benchmarks", name, figures, about | {"peak_gflops": peaks})
+    report.write(ROOT / "benchmarks", name, figures, about)
     print((ROOT / "benchmarks" / f"{name}.md").read_text(encoding="utf-8"))
 
 
@@ -83,22 +87,26 @@ def check(names: Sequence[str], file: Path, cores: int) -> dict[str, float]:
     return far
 
 
-def measure(
-    table: Sequence[Row], sizes: Sizes, file: Path, cores: int
-) -> tuple[dict[str, float], dict[Case, list[dict[str, float]]]]:
+def measure(table: Sequence[Row], sizes: Sizes, file: Path) -> tuple[Peaks, dict[Case, list[dict[str, float]]]]:
     """Measure the peaks, and each case that the rows need once a round; every other round goes backwards."""
     cases = list(dict.fromkeys(case for row in table for case, _ in row.parts))
-    peaks = dict.fromkeys(OURS, 0.0)
+    peaks = {(case.contestant, case.threads): 0.0 for case in cases if case.contestant in OURS}
     measured: dict[Case, list[dict[str, float]]] = {case: [] for case in cases}
     for number in range(sizes.rounds):
-        for mode in OURS:
-            result = task(ROOT, "peak", mode, threads=cores, seconds=2 * sizes.seconds)
-            peaks[mode] = max(peaks[mode], result["gflops"])
+        for mode, threads in peaks:
+            result = task(ROOT, "peak", mode, threads=threads, seconds=2 * sizes.seconds)
+            peaks[mode, threads] = max(peaks[mode, threads], result["gflops"])
         for case in cases if number % 2 == 0 else reversed(cases):
             result = task(ROOT, "time", **vars(case), file=str(file), seconds=sizes.seconds)
             measured[case].append(result)
             print(f"round {number + 1}: {case}: {result['ms']:.2f} ms, {result['peak_mb']:.0f} MB", flush=True)
     return peaks, measured
+
+
+def pixels_left(table: Sequence[Row], file: Path) -> dict[int, float]:
+    """Return the share of pixels that are not blank, by the number of images that numnist trains on."""
+    counts = {case.images for row in table for case, _ in row.parts if case.contestant in OURS}
+    return {m: task(ROOT, "left", OURS[0], threads=1, file=str(file), images=m)["share"] for m in sorted(counts)}
 
 
 def sweeps(
@@ -118,15 +126,19 @@ def sweeps(
     return figures
 
 
-def _figure(row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]]) -> Figure:
+def _figure(
+    row: Row, measured: Mapping[Case, Sequence[Mapping[str, float]]], peaks: Peaks, left: Mapping[int, float]
+) -> Figure:
     runs = [sum(factor * result["ms"] for (_, factor), result in zip(row.parts, results))
             for results in zip(*(measured[case] for case, _ in row.parts))]  # fmt: skip
     if row.work == 3:
         return Figure(row.work, row.label, row.contestant, runs)
     [(case, _)] = row.parts
     memory = max(result["peak_mb"] for result in measured[case])
-    speed = 1000 * gflop(case) / statistics.median(runs)
-    return Figure(row.work, row.label, row.contestant, runs, memory, speed)
+    if row.contestant not in OURS:
+        return Figure(row.work, row.label, row.contestant, runs, memory)
+    limit = 1000 * limit_gflop(case, left[case.images]) / peaks[case.contestant, case.threads]
+    return Figure(row.work, row.label, row.contestant, runs, memory, limit / statistics.median(runs))
 
 
 def _trials(params: Params, sizes: Sizes) -> list[dict[str, Any]]:

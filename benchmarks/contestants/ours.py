@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.problem import Problem, Stepper, Weights
+from benchmarks.problem import CLASSES, Problem, Stepper, Weights
 from numnist.config.schema import TrainingConfig
 from numnist.data.dataset import Split
 from numnist.network import Parameters
-from numnist.training import loop, scheduling
+from numnist.training import blank_pixels, loop, scheduling
 from numnist.training.arithmetic import ARITHMETICS
 from numnist.training.loop import Stack, State, TrainingTask
 from numnist.training.threads import Threads
@@ -34,6 +34,12 @@ def prepare(problem: Problem, variant: str) -> Stepper:
         return W1, b1, W2, b2
 
     return step
+
+
+def pixels_left(problem: Problem) -> float:
+    """Return the share of the images' pixels that stay after the blank ones are left out."""
+    shards = blank_pixels.layout(Split(problem.pixels, problem.labels), ARITHMETICS["fast"], CLASSES)
+    return sum(shard.X.X.size for shard in shards) / problem.pixels.size
 
 
 def _task(problem: Problem, i: int, dtype: str) -> TrainingTask:

@@ -28,7 +28,7 @@ def distance(p: Parameters, q: Parameters) -> float:
     return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in zip(p, q))
 
 
-@pytest.mark.parametrize("hidden_size", [10, 32, 64])
+@pytest.mark.parametrize("hidden_size", [10, *(pytest.param(h, marks=pytest.mark.slow) for h in (32, 64))])
 def test_exact_training_is_as_near_to_float64_as_float32_is(hidden_size: int) -> None:
     """In the median of networks: a single one's distance hangs on the luck of a unit that is near 0."""
     configs = [TrainingConfig(hidden_size, rate, 20, seed, "he") for rate in (0.2, 0.5, 0.7, 1.0) for seed in range(6)]

@@ -75,6 +75,7 @@ def test_no_order_of_pixels_units_and_images_shows(h: int, m: int, weights: str,
     assert_no_order_shows(h, m, weights, ink)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("h", "m", "weights", "ink"), [(3, 60_000, "cancelling", "all but one"), (10_000, 20, "one large", "all ink")]
 )
