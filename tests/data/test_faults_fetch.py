@@ -38,7 +38,8 @@ def limits(fault: str) -> downloading.Limits:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_after_a_mirror_at_fault_the_next_one_is_asked(mirror: mirrors.Mirror, tmp_path: Path, fault: str) -> None:
-    fetching.fetch(Source((mirror.url(fault), mirror.url("right")), mirrors.SHA256), "tiny", tmp_path, (), limits(fault))
+    source = Source((mirror.url(fault), mirror.url("right")), mirrors.SHA256)
+    fetching.fetch(source, "tiny", tmp_path, (), limits(fault))
     assert mirrors.contents(tmp_path) == mirrors.CONTENTS
     assert mirror.requests[0] == f"/{fault}/{FIRST}"
 
