@@ -140,7 +140,7 @@ def test_what_is_wrong_with_a_file_decides_what_is_to_be_done(processed: Path) -
     files.write_bytes(labels, idx.pack(LABELS[:31]))
     made = {name: files.sha256(raw / name) for name in idx.NAMES}
     files.write_json(raw / "fetched.json", {"pinned": {}, "sha256": made})
-    with pytest.raises(DataError, match=r"count: expected 32, .* got 31\. That is what was fetched.* pin it anew"):
+    with pytest.raises(DataError, match=r"count: expected 32, .* got 31\. That is what was fetched.* what to pin\."):
         dataset.preprocess(raw, processed, DATA)
     labels.unlink()
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte cannot be read: .*Run `python -m pipeline\.fetch`"):

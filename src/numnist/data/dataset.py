@@ -162,8 +162,8 @@ def _remedy(directory: Path) -> str:
     if any(sha256(directory / name) != made.get(name) for name in idx.NAMES):
         return f"That is not what fetch made: move {directory} away and run `python -m pipeline.fetch`"
     return (
-        "That is what was fetched, so the data set itself is wrong: mend it where it comes from and pin it anew, or "
-        "name its classes, in params.yaml; then run `dvc repro`"
+        "That is what was fetched, so the data set itself is wrong: name its classes in params.yaml; or mend it where "
+        "it comes from and empty its sha256, {}: `python -m pipeline.fetch` prints what to pin. Then run `dvc repro`"
     )
 
 

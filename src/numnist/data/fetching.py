@@ -199,10 +199,11 @@ class _Search:
         )
         if not set(self.missing) <= set(self.other):
             return text
-        pins = "".join(f"\n      {file}: {self.other[file]}" for file in self.missing)
+        pins = {**self.source.sha256, **{file: self.other[file] for file in self.missing}}  # all: to be pasted as it is
+        lines = "".join(f"\n      {file}: {digest}" for file, digest in pins.items())
         return (
             f"{text}.\nIf what was found is what you mean, pin it in params.yaml, under datasets, as {self.name} or by "
-            f"another name:\n    sha256:{pins}"
+            f"another name:\n    sha256:{lines}"
         )
 
 
