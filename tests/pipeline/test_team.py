@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -50,16 +52,17 @@ def postgres() -> Path:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start PostgreSQL on a free port, and give its address."""
+def database() -> Iterator[str]:
+    """Start PostgreSQL on a free port, and give its address.
+
+    Not below pytest's own directories: another pytest that starts shuts them to the user that the server runs as.
+    """
     pytest.importorskip("psycopg")
-    programs, directory, port = postgres(), tmp_path_factory.mktemp("postgres"), free_port()
+    programs, directory, port = postgres(), Path(tempfile.mkdtemp(prefix="postgres-")), free_port()
     as_user: list[str] = []
     if os.getuid() == 0:  # which PostgreSQL refuses to run as
         as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         os.chown(directory, 65534, 65534)
-        for above in (directory.parent, directory.parent.parent):
-            above.chmod(0o755)
     data = directory / "data"
     start = [*as_user, str(programs / "initdb"), "-U", "mlflow", "-A", "trust", "-D", str(data)]
     subprocess.run(start, check=True, capture_output=True)
@@ -68,8 +71,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         yield f"postgresql+psycopg://mlflow:secret@127.0.0.1:{port}/postgres"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # SIGTERM waits for every client to leave
         process.wait()
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="module")
