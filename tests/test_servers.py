@@ -48,7 +48,7 @@ def test_a_server_ends_with_its_signal_and_frees_its_port(number: signal.Signals
     servers._listen(port).close()
 
 
-@pytest.mark.parametrize("name", ["a server", "pipeline.ui"])
+@pytest.mark.parametrize("name", ["a server", pytest.param("pipeline.ui", marks=pytest.mark.slow)])
 def test_a_server_whose_parent_is_killed_ends_and_frees_its_port(name: str, empty_store: Path, tmp_path: Path) -> None:
     copy_store(empty_store, tmp_path)
     command = ["-c", SERVER] if name == "a server" else ["-m", name]

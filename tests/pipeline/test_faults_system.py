@@ -170,6 +170,7 @@ cli.run(train.main)
 """
 
 
+@pytest.mark.slow
 def test_a_trial_that_raises_costs_none_but_itself_and_a_rerun_trains_it_alone(copy: Path) -> None:
     bad, *good = sorted(f"h000{h}-lr0.1-it00002-s{seed}" for h in (3, 4) for seed in (0, 1))
     sweep = ("-m", "hidden_size=3,4", "seed=0,1", "iterations=2", f"output='{copy / 'out'}'")
@@ -210,7 +211,8 @@ def test_eight_trainings_started_at_once_on_a_fresh_checkout_share_one_store_and
     assert sorted(name for table in tables for name in table["name"]) == sorted(trials)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_make_run_that_is_told_to_end_ends_its_training_too(copy: Path, number: signal.Signals) -> None:
     params = yaml.safe_load((copy / "params.yaml").read_text(encoding="utf-8"))
     params["sweep"] = {"hidden_size": [3], "learning_rate": [0.1], "iterations": [1, 1_000_000], "seed": [0]}
@@ -224,6 +226,7 @@ def test_make_run_that_is_told_to_end_ends_its_training_too(copy: Path, number: 
     assert {run.info.status for run in runs(copy)} <= {"KILLED", "FINISHED"}
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_output_nobody_reads_is_finished_all_the_same(copy: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -282,6 +285,7 @@ def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_reco
     assert not (copy / "dvc.lock").exists()
 
 
+@pytest.mark.slow
 def test_a_path_beyond_ascii_no_home_the_c_locale_and_another_directory_are_no_hindrance(copy: Path) -> None:
     bare = {"HOME": "", "LANG": "", "LC_ALL": "C", "USER": "", "LOGNAME": ""}
     single = ("pipeline.train", "hidden_size=3", "iterations=2")

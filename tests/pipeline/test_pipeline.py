@@ -196,6 +196,7 @@ def test_a_sweep_by_hand_from_another_directory_adds_its_own_children(copy: Path
     assert not list(tmp_path.glob("*.db")) and len(list((copy / "launches").glob("*/sweep.csv"))) == 2 - 1
 
 
+@pytest.mark.slow
 def test_the_figures_go_to_the_sweep_that_they_are_of_not_to_a_newer_one(copy: Path) -> None:
     for command in (("pipeline.train", "-m", "hidden_size=3", "iterations=1,2"), ("pipeline.evaluate",)):
         done = checkout.run(copy, *command)
@@ -242,6 +243,7 @@ def test_what_only_prints_makes_nothing(copy: Path, flags: tuple[str, ...]) -> N
     assert sorted(path.name for path in (*copy.iterdir(), *(copy / "launches").rglob("*"))) == before
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_train_onwards_only(copy: Path) -> None:
     done = checkout.run(copy, "dvc", "exp", "run", "-S", "sweep.hidden_size=[5]")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -255,6 +257,7 @@ def test_the_champion_comes_out_the_same_when_it_is_trained_again_from_its_run(c
     assert done.stdout.endswith("  weights.npz: same bytes\n  curves.csv: same bytes\nexact: the same bytes\n")
 
 
+@pytest.mark.slow
 def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Path) -> None:
     description = copy / "data" / "processed" / "dataset.json"
     with (copy / "src" / "numnist" / "training" / "loop.py").open("a") as code:
@@ -284,7 +287,9 @@ def test_a_run_in_a_changed_tree_keeps_the_change_and_a_replay_names_it(copy: Pa
     assert "uncommitted changes then" in done.stdout and "uncommitted changes now" in done.stdout
 
 
-@pytest.mark.parametrize("run", ["0" * 32, "not an id", "sweep"])
+@pytest.mark.parametrize(
+    "run", ["sweep", *(pytest.param(run, marks=pytest.mark.slow) for run in ("0" * 32, "not an id"))]
+)
 def test_a_replay_of_what_is_no_trial_is_an_error(finished: Path, run: str) -> None:
     [sweep] = children(finished)
     done = checkout.run(finished, "pipeline.replay", sweep if run == "sweep" else run)
@@ -308,11 +313,13 @@ def trained_by(copy: Path, *launcher: str) -> None:
     assert sorted(run.info.run_name for run in new) == names and {run.info.status for run in new} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_other_launchers_give_the_same_bytes(copy: Path) -> None:
     hydras_own = "hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
     trained_by(copy, "hydra/launcher=basic", hydras_own)
 
 
+@pytest.mark.slow
 def test_a_launcher_of_several_processes_gives_the_same_bytes(copy: Path) -> None:
     before = set((copy / "launches").iterdir())
     trained_by(copy, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3")
@@ -335,6 +342,7 @@ def rot(copy: Path, name: str, old: bytes, new: bytes) -> None:
     assert "up to date" in checkout.run(copy, "dvc", "status").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "out", "old", "new", "stage"),
     [

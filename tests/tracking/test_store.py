@@ -258,6 +258,7 @@ def can_contain() -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_contain(), reason="needs Linux's unshare, and the right to make namespaces")
 def test_a_run_that_is_at_work_in_another_container_is_not_taken_over(root: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}

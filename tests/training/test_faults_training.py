@@ -168,6 +168,7 @@ def used() -> tuple[int, int, int]:
     return process.memory_info().rss, process.num_fds(), process.num_threads()
 
 
+@pytest.mark.slow
 def test_memory_files_and_threads_do_not_grow_over_two_hundred_sweeps(tmp_path: Path) -> None:
     before = (0, 0, 0)
     for seed in range(200):
