@@ -17,7 +17,7 @@ run: .venv/.installed  ## run the whole pipeline and say where the results are
 	@python -m pipeline.run
 
 test: .venv/.installed  ## run the tests (set MNIST_MIRROR to run those on real MNIST too)
-	@python -m pytest
+	@python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed  ## check style and types
 	@ruff check . && ruff format --check . && mypy src pipeline
