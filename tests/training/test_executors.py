@@ -314,6 +314,19 @@ def test_a_dask_cluster_makes_the_bytes_that_one_process_makes(prepared: Prepare
 
 
 @pytest.mark.slow
+def test_no_worker_loses_its_copy_of_the_data_before_its_first_stack(address: str) -> None:
+    import distributed
+
+    settings = check_executor({**DASK, "address": address, "workers": 3, "seconds": 60}, "here")
+    with distributed.Client(address, set_as_default=False) as client:
+        client.amm.start()
+        with executors.opened(settings, DATA, Path()) as pool:
+            assert pool and not client.amm.running()
+            [holders] = client.who_has(pool.data).values()
+            assert len(holders) == 3
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_has_its_stack_done_by_another(prepared: Prepared, copy: Path, address: str) -> None:
     import distributed
 

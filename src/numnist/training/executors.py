@@ -90,6 +90,7 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[WorkerPool]:
                 f"{settings.address}`, or give executor.workers fewer"
             ) from None
         _check_workers(client)
+        client.amm.stop()  # it takes back copies that no stack waits for yet; a killed worker could have the last one
         sent = client.scatter(data, broadcast=True, hash=False)
         executor = client.get_executor(pure=False)
         try:
