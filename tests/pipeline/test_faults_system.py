@@ -159,12 +159,12 @@ from numnist.training import loop
 from numnist.config import cli
 from pipeline import train
 fault, whole = sys.argv.pop(1), loop.train_stack
-def train_stack(courses, *rest, **named):
-    names = sorted(course.config.name for course in courses)
+def train_stack(tasks, *rest, **named):
+    names = sorted(task.config.name for task in tasks)
     print("trains", *names, flush=True)
     if fault in names:
         raise ZeroDivisionError("a fault put in by a test")
-    return whole(courses, *rest, **named)
+    return whole(tasks, *rest, **named)
 loop.train_stack = train_stack
 cli.run(train.main)
 """
