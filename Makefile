@@ -25,7 +25,7 @@ lint: .venv/.installed  ## check style and types
 ui: .venv/.installed  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	@python -m pipeline.ui$(if $(PORT), --port $(PORT))
 
-serve: .venv/.installed  ## serve the champion with MLflow's model server, on 127.0.0.1 (PORT=8000)
+serve: .venv/.installed  ## serve the champion as MLflow's model server does, on 127.0.0.1 (PORT=8000)
 	@python -m pipeline.serve$(if $(PORT), --port $(PORT))
 
 verify: .venv/.installed  ## repeat the pipeline in a fresh clone and compare with dvc.lock (on a sample: python -m pipeline.verify --quick)

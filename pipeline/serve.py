@@ -1,4 +1,4 @@
-"""Serve the champion with MLflow's model server: `python -m pipeline.serve [--port 8000]`, ended by Ctrl-C."""
+"""Serve the champion as MLflow's model server does: `python -m pipeline.serve [--port 8000]`, ended by Ctrl-C."""
 
 from numnist.common import servers
 from numnist.config import cli
@@ -7,7 +7,7 @@ from pipeline import ROOT
 
 def main() -> None:
     """Answer on 127.0.0.1 until Ctrl-C, after printing the address and a line that asks it."""
-    with servers.listen("serve", "Serve the champion with MLflow's model server.", 8000) as listening:
+    with servers.listen("serve", "Serve the champion as MLflow's model server does.", 8000) as listening:
         from numnist.inference import model_server
         from numnist.tracking import champion, registry, runs
 

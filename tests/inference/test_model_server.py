@@ -1,5 +1,6 @@
 """The champion behind MLflow's model server, asked over a real connection; faults 17 and 18 of such a server."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import checkout
 import mlflow
@@ -21,6 +23,8 @@ import psutil
 import pytest
 import soak
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
+from starlette.types import ASGIApp
 from stores import copy_store, printed_port, register
 
 from numnist.inference import model_server
@@ -91,6 +95,42 @@ def test_a_blank_an_inverted_and_a_doubtful_image_are_answered_with_the_doubt(se
     assert doubts[:2] == ["blank: nothing is written there"] * 2
     assert doubts[2] == "inverted: dark ink on light paper; send 255 minus each pixel"
     assert doubts[3].startswith("unsure: 3 (50.0%) or 7 (50.0%)")
+
+
+@pytest.mark.parametrize("version", ["of this code", "of earlier code"])
+def test_images_are_answered_as_mlflows_own_server_answers_them(server: Server, tmp_path: Path, version: str) -> None:
+    copy = shutil.copytree(model_directory(server), tmp_path / "model")
+    if version == "of earlier code":
+        code = copy / "pyfunc_model.py"
+        code.write_text(code.read_text().replace("answers(", "_answers("))
+    model = mlflow.pyfunc.load_model(str(copy))
+    images = np.random.default_rng(0).integers(0, 256, (5, 784)).tolist()
+    body = json.dumps({"inputs": [*images, BLANK]}).encode()
+    status, answer = ask_app(model_server.app(model, ["here"]), body)
+    expected = scoring_server.invocations(body, "application/json", model, model.metadata.get_input_schema())
+    assert (status, json.loads(answer)) == (expected.status, json.loads(expected.response))
+
+
+def ask_app(app: ASGIApp, body: bytes) -> tuple[int, bytes]:
+    """Ask an app without a connection."""
+    headers = [(b"host", b"here"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": headers}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"]
+
+
+def test_what_asks_for_health_and_version_is_answered_by_mlflow(server: Server) -> None:
+    for path, expected in ("ping", "\n"), ("health", "\n"), ("version", mlflow.__version__):
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/{path}", timeout=30) as answer:
+            assert answer.read().decode() == expected
 
 
 def test_images_of_rows_and_columns_are_taken_too(server: Server) -> None:

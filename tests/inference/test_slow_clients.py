@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 
@@ -26,6 +27,11 @@ async def answered(scope: Any, receive: Any, send: Any) -> None:
     """Stand for MLflow's app."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b""})
+
+
+def blank(pixels: np.ndarray) -> dict[str, list[Any]]:
+    """Stand for the network."""
+    return {"digit": [0] * len(pixels)}
 
 
 class Client:
@@ -59,20 +65,20 @@ def ask(guard: Any, client: Client) -> Any:
 def test_a_body_that_never_ends_is_waited_for_so_long_and_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_server, "BODY_SECONDS", 0.01)
     client = Client(part(IMAGE[:100]))
-    asyncio.run(ask(model_server.Guard(answered), client))
+    asyncio.run(ask(model_server.Guard(answered, blank), client))
     assert client.status == 408 and b"the body was not here within 0.01 s" in client.got[1]["body"]
 
 
 def test_a_body_that_is_aborted_is_no_error() -> None:
     client = Client(part(IMAGE[:100]), {"type": "http.disconnect"})
-    asyncio.run(ask(model_server.Guard(answered), client))
+    asyncio.run(ask(model_server.Guard(answered, blank), client))
     assert client.got == []
 
 
 def test_of_many_bodies_held_open_no_more_than_a_bound_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_server, "HELD_BYTES", 3 * len(IMAGE))
     monkeypatch.setattr(model_server, "BODY_SECONDS", 3600.0)
-    guard = model_server.Guard(answered)
+    guard = model_server.Guard(answered, blank)
 
     async def scene() -> tuple[list[int | None], int | None]:
         holding = [Client(part(IMAGE)) for _ in range(3)]

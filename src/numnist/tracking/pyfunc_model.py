@@ -33,15 +33,18 @@ class Classifier(PythonModel):
             found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in p._asdict().items())
             raise ValueError(f"weights.npz holds {found}: expected the finite numbers of one network")
         self.network = Parameters(*(array[np.newaxis] for array in p))
+        self.names = (context.model_config or {}).get("classes", ())
 
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """Classify images; ValueError if the input is not pixels (module docstring)."""
-        pixels = check(model_input)
+        return pd.DataFrame(self.answers(check(model_input)))
+
+    def answers(self, pixels: np.ndarray) -> dict[str, list[Any]]:
+        """Classify pixels (m, 784) that were checked: by name, the columns of `predict`."""
         probabilities = network.probabilities(self.network, np.rint(pixels))  # whole numbers: their sums are exact
-        names, labels = (context.model_config or {}).get("classes", ()), probabilities.argmax(axis=1)
-        answers = {"class": [names[label] for label in labels]} if names else {"digit": labels}
-        answers |= {"probabilities": probabilities.tolist(), "doubt": doubts(pixels, probabilities, names)}
-        return pd.DataFrame(answers)
+        labels = probabilities.argmax(axis=1).tolist()
+        answers = {"class": [self.names[label] for label in labels]} if self.names else {"digit": labels}
+        return answers | {"probabilities": probabilities.tolist(), "doubt": doubts(pixels, probabilities, self.names)}
 
 
 def check(pixels: Any) -> np.ndarray:
