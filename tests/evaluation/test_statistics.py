@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from statsmodels.stats import contingency_tables, proportion
 
 from numnist.common import chance
@@ -54,25 +53,6 @@ def test_two_that_never_differ_are_not_separable():
 def test_mcnemar_needs_no_approximation_at_ten_thousand_differences():
     first = np.arange(10_000) < 9_000
     assert 0 <= statistics.mcnemar(first, ~first).p_value < 1e-300
-
-
-def test_confusion_and_per_class_figures_are_those_of_scikit_learn(rng):
-    labels = rng.integers(0, 10, 500).astype(np.uint8)
-    predicted = np.where(rng.random(500) < 0.7, labels, rng.integers(0, 9, 500))  # 9 is never predicted by chance
-    confusion = statistics.confusion_matrix(labels, predicted, 10)
-    assert (confusion == confusion_matrix(labels, predicted, labels=range(10))).all()
-    got = statistics.per_class(confusion)
-    expected = precision_recall_fscore_support(labels, predicted, labels=range(10), zero_division=0)
-    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
-        assert got[name] == pytest.approx(values), name
-
-
-def test_a_class_that_is_absent_and_never_predicted_gets_zeros_as_in_scikit_learn():
-    labels, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])
-    got = statistics.per_class(statistics.confusion_matrix(labels, predicted, 3))
-    expected = precision_recall_fscore_support(labels, predicted, labels=range(3), zero_division=0)
-    assert got["f1"] == pytest.approx(expected[2])
-    assert got["support"].tolist() == [2, 1, 0]
 
 
 def test_reliability_bins_are_those_of_scikit_learn(rng):

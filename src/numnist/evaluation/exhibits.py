@@ -7,7 +7,7 @@ import pandas as pd
 
 from numnist import network
 from numnist.data.dataset import Dataset, Split
-from numnist.evaluation import statistics
+from numnist.evaluation import confusion, statistics
 from numnist.evaluation.predictions import Predictions
 from numnist.network import Array, Parameters
 
@@ -19,9 +19,9 @@ _CURVE_POINTS = 1_000  # of a curve, at most
 
 def by_class(classes: Sequence[str], split: Split, predictions: Predictions) -> dict[str, pd.DataFrame]:
     """Tabulate precision, recall, F1 and images per class, and the confusion matrix (rows: the class)."""
-    confusion = statistics.confusion_matrix(split.labels, predictions.predicted, len(classes))
-    by_predicted = pd.DataFrame(confusion, columns=list(classes), index=pd.Index(classes, name="class"))
-    per_class = pd.DataFrame({"class": classes, **statistics.per_class(confusion)})
+    counts = confusion.confusion_matrix(split.labels, predictions.predicted, len(classes))
+    by_predicted = pd.DataFrame(counts, columns=list(classes), index=pd.Index(classes, name="class"))
+    per_class = pd.DataFrame({"class": classes, **confusion.per_class(counts)})
     return {"per_class": per_class, "confusion": by_predicted.reset_index()}
 
 

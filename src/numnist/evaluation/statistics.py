@@ -1,4 +1,4 @@
-"""What the counts of a test do and do not say: intervals, paired tests, calibration, figures per class.
+"""What the counts of a test do and do not say: paired tests and calibration.
 
 Right and wrong predictions are boolean arrays (m,), one entry an image. Everything here is exact or a closed formula:
 the same input gives the same figures on every machine. SciPy has Wilson's interval and McNemar's test, too, but the
@@ -45,23 +45,6 @@ def mcnemar(first: Array, second: Array) -> McNemar:
     return McNemar(len(first), both_right, only_first, only_second, both_wrong, p_value, p_value < SIGNIFICANCE)
 
 
-def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
-    """Count the images of each label (rows) by predicted class (columns): int64 (classes, classes)."""
-    pairs = labels.astype(np.int64) * classes + predicted
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-
-
-def per_class(confusion: Array) -> dict[str, Array]:
-    """Return each class's precision, recall, F1 and support; 0 if its denominator is 0."""
-    right, predicted, support = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
-    return {
-        "precision": _share(right, predicted),
-        "recall": _share(right, support),
-        "f1": _share(2 * right, predicted + support),
-        "support": support,
-    }
-
-
 @dataclass(frozen=True)
 class Reliability:
     """How often predictions of a given confidence were right: one entry per bin (low, high], means 0 if it is empty."""
@@ -75,7 +58,7 @@ class Reliability:
     @property
     def accuracy(self) -> Array:
         """The share of right predictions in each bin."""
-        return _share(self.right, self.count)
+        return share(self.right, self.count)
 
     @property
     def expected_calibration_error(self) -> float:
@@ -91,10 +74,11 @@ def reliability(confidence: Array, right: Array, bins: int = 10) -> Reliability:
     count = np.bincount(places, minlength=bins)
     hits = np.bincount(places[right], minlength=bins)
     sums = np.bincount(places, weights=confidence.astype(np.float64), minlength=bins)
-    return Reliability(edges[:-1], edges[1:], count, hits, _share(sums, count))
+    return Reliability(edges[:-1], edges[1:], count, hits, share(sums, count))
 
 
-def _share(part: Array, whole: Array) -> Array:
+def share(part: Array, whole: Array) -> Array:
+    """Divide counts; 0 if the whole is 0."""
     shares = np.zeros(len(whole))
     np.divide(part, whole, out=shares, where=whole > 0)
     return shares
