@@ -26,7 +26,7 @@ def sha256(path: Path) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; StorageError where it cannot be written, and an earlier file stays."""
+    """Write a file whole or not at all; StorageError if it cannot be written; then an earlier file stays."""
     try:
         _replace(path, content)
     except OSError as error:

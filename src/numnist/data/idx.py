@@ -78,7 +78,7 @@ def _read(path: Path, magic: int, item: tuple[int, ...]) -> np.ndarray:
 
 
 def _contents(path: Path, limit: int) -> bytes:
-    """Return the first `limit` bytes of a file, unpacked where it is gzipped: a bomb is unpacked no further."""
+    """Return the first `limit` bytes of a file, unpacked if it is gzipped: a bomb is unpacked no further."""
     try:
         with path.open("rb") as file:
             packed = file.read(len(_GZIP)) == _GZIP

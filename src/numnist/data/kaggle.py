@@ -82,7 +82,7 @@ def _read(path: Path, columns: list[str], classes: int, *, strict: bool) -> np.n
             first_line = 1 if not strict and is_image else 2
             return np.concatenate(_parts(file, columns, highest, path, first_line))
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not text; where it is a .zip or .gz, unpack it and give the .csv") from None
+        raise DataError(f"{path} is not text; if it is a .zip or .gz, unpack it and give the .csv") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; give the path of a .csv file") from None
     except pd.errors.EmptyDataError:

@@ -65,7 +65,7 @@ def _turned(image: Image.Image, exif: Image.Exif) -> Image.Image:
 
 
 def _reduced(image: Image.Image) -> Image.Image:
-    """Bring a picture of any mode to L or, where it can be transparent, RGBa (premultiplied), and to a working size."""
+    """Bring a picture of any mode to L or, if it can be transparent, RGBa (premultiplied), and to a working size."""
     image.draft("L", (2 * LARGEST_SIDE, 2 * LARGEST_SIDE))  # a JPEG is decoded at a half, a quarter or an eighth
     image.load()
     factor = max(1, -(-max(image.size) // LARGEST_SIDE))
@@ -95,7 +95,7 @@ def _brightness(image: Image.Image) -> np.ndarray:
 def _behind(light: np.ndarray, opacity: np.ndarray) -> float:
     """Choose the brightness to put behind a transparent picture, from its light as premultiplied with its opacity.
 
-    Where the opaque part has both ink and paper, it is the paper; where it is all of one brightness, that is ink, and
+    If the opaque part has both ink and paper, it is the paper; if it is all of one brightness, that is ink, and
     what lies behind it is white or black, whichever is further off.
     """
     solid = light[opacity > 0.5] / opacity[opacity > 0.5]
