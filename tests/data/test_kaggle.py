@@ -107,7 +107,7 @@ def test_a_header_with_other_columns_is_refused(columns, found, tmp_path):
     [
         (b"", "column 1 is 'nothing'"),
         (",".join(PIXELS).encode() + b"\n", "a header and no images"),
-        (b"PK\x03\x04\x14\x00\x08\x00\x9c\xff", "is not text; where it is a .zip"),
+        (b"PK\x03\x04\x14\x00\x08\x00\x9c\xff", "is not text; if it is a .zip"),
         (b"\0" * 1000, "column 1 is"),
     ],
     ids=["empty", "header only", "zip", "zeros"],
