@@ -159,7 +159,13 @@ class StackedLauncher(Launcher):
         return jobs
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        return self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        """Compose a job's configuration, less what no job reads: Hydra copies it four times for each, and writes it."""
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with read_write(config.hydra), open_dict(config):
+            del config.datasets, config.sweep
+            config.hydra.sweeper = config.hydra.launcher = config.hydra.hydra_logging = {}
+            config.hydra.runtime.choices, config.hydra.runtime.config_sources = {}, []
+        return config
 
     def _is_plain(self, override: Override) -> bool:
         """Whether an override sets a top-level key to a number or a word."""
