@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from numnist.common import dvc_lock, files, processes
+from numnist.common import dvc_lock, files, processes, rwlock
 from numnist.common.errors import FetchError, NumnistError
 from numnist.config import cli
 from numnist.tracking import champion, provenance, runs
@@ -111,6 +111,7 @@ def _sources() -> Iterator[str]:
 
 def _dvc(workspace: Path, *arguments: str, quiet: bool = False) -> int:
     """Run DVC in a workspace and return its exit code."""
+    rwlock.mend(workspace)
     output = subprocess.DEVNULL if quiet else None
     return processes.run([sys.executable, "-m", "dvc", *arguments], cwd=workspace, stdout=output, stderr=output)
 

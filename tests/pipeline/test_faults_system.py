@@ -15,8 +15,10 @@ import checkout
 import psutil
 import pytest
 import yaml
+from filelock import FileLock
 from stores import copy_store
 
+from numnist.common import files, rwlock
 from numnist.config.schema import DataConfig, Source
 from numnist.data import dataset, fetching
 from numnist.evaluation import selection
@@ -265,6 +267,25 @@ def test_the_doctor_says_all_on_one_screen_and_what_to_mend(copy: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
     nameless = checkout.run(copy, "pipeline.doctor", HOME=str(copy), XDG_CONFIG_HOME=str(copy), GIT_CONFIG_NOSYSTEM="1")
     assert "! git does not know who you are" in nameless.stdout
+
+
+@pytest.mark.slow
+def test_dvcs_own_list_of_files_that_a_kill_cut_off_is_told_by_the_doctor_and_mended_by_make_run(copy: Path) -> None:
+    cut_off = copy / rwlock.NAME
+    files.write_text(cut_off, '{"write": {"/data')
+    refused = checkout.run(copy, "dvc", "repro")
+    assert refused.returncode != 0 and "Unable to read RWLock-file" in refused.stderr
+    assert f"! DVC was killed while it wrote {rwlock.NAME}" in checkout.run(copy, "pipeline.doctor").stdout
+    checkout.run(copy, "pipeline.run")
+    assert "RWLock" not in checkout.run(copy, "dvc", "repro", "fetch").stderr
+
+
+def test_dvcs_list_of_files_is_left_alone_if_it_is_whole_or_being_written(tmp_path: Path) -> None:
+    for content, is_held, stays in (("{}", False, True), ("", True, True), ("", False, False)):
+        files.write_text(tmp_path / rwlock.NAME, content)
+        with FileLock(f"{tmp_path / rwlock.NAME}.lock") if is_held else contextlib.nullcontext():
+            rwlock.mend(tmp_path)
+        assert (tmp_path / rwlock.NAME).exists() == stays
 
 
 def test_inputs_that_are_edited_while_a_stage_runs_are_named_and_nothing_is_recorded(copy: Path) -> None:

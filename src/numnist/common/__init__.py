@@ -1,4 +1,4 @@
-"""What several packages use: errors for people, files written whole or not at all, hashes, chance, servers.
+"""What several packages use: errors for people, files written whole, hashes, chance, servers, files of DVC.
 
 May import: nothing of ours. Start reading in `errors.py`.
 """

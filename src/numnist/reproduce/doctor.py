@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from numnist.common import dvc_lock
+from numnist.common import dvc_lock, rwlock
 from numnist.tracking import provenance, store
 
 _SHOWN = ("numpy", "hydra-core", "mlflow", "dvc")
@@ -98,6 +98,8 @@ def _store(root: Path) -> str:
 
 def _stages(root: Path) -> str:
     """Say which stages `dvc repro` would run."""
+    if rwlock.is_cut_off(root):
+        return f"! DVC was killed while it wrote {rwlock.NAME}, and refuses to start; `rm {rwlock.NAME}`, or `make run`"
     stale = json.loads(_said(root, sys.executable, "-m", "dvc", "status", "--json"))
     return f"to be run: {', '.join(stale)}" if stale else "up to date"
 
