@@ -33,6 +33,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("length", [0, 40, 70, 95])
+def test_a_lock_that_was_cut_off_while_dvc_wrote_it_is_told_with_the_way_out(root: Path, length: int) -> None:
+    (root / "dvc.lock").write_text(LOCK[:length])
+    with pytest.raises(DataError, match=r"dvc\.lock is not a lock of DVC .*`git checkout dvc\.lock`.* remove it"):
+        dvc_lock.check(root)
+
+
 def test_a_directory_is_hashed_as_dvc_does(tmp_path: Path) -> None:
     for name in ("b", "a/c", "__pycache__/x.pyc"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -29,7 +29,10 @@ def read(path: Path) -> Outs:
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a lock of DVC ({error!r}); `git checkout dvc.lock` brings it back") from None
+        raise DataError(
+            f"{path} is not a lock of DVC ({error!r}); `git checkout dvc.lock` brings the committed one back. Without "
+            "one, remove it: the stages run again, and no trial is trained twice"
+        ) from None
 
 
 def md5(path: Path) -> str:
