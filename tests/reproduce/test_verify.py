@@ -16,10 +16,10 @@ stages:
   train:
     cmd: python -m pipeline.train
     deps:
-    - {path: params.yaml, md5: '00'}
+    - {path: params.yaml, md5: '00000000000000000000000000000000'}
     outs:
-    - {path: runs, md5: '11.dir', hash: md5}
-    - {path: sweep.csv, md5: '22', hash: md5}
+    - {path: runs, md5: '11111111111111111111111111111111.dir', hash: md5}
+    - {path: sweep.csv, md5: '22222222222222222222222222222222', hash: md5}
 """
 
 
@@ -96,7 +96,7 @@ def test_a_directory_is_as_its_worst_file_and_a_missing_file_is_the_worst(tmp_pa
 def test_locks_are_compared_by_hashes_and_files_only_where_these_differ(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text(LOCK)
     lock = dvc_lock.read(tmp_path / "dvc.lock")
-    assert lock == {("train", "runs"): "11.dir", ("train", "sweep.csv"): "22"}
+    assert lock == {("train", "runs"): 32 * "1" + ".dir", ("train", "sweep.csv"): 32 * "2"}
     other = {**lock, ("train", "sweep.csv"): "33", ("report", "index.html"): "44"}
     for side, loss in (("a", 1.0), ("b", 1.0001)):
         files.write_text(tmp_path / side / "sweep.csv", f"loss\n{loss}\n")

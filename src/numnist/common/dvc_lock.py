@@ -6,6 +6,7 @@ DVC trusts the objects in its cache: it does not look into them again. So one th
 
 import hashlib
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from numnist.common.errors import DataError
 
 NAME = "dvc.lock"
 
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
 Outs = Mapping[tuple[str, str], str]  # the MD5 of each out, by stage and path
 
 
@@ -25,10 +28,13 @@ def read(path: Path) -> Outs:
     """Read the outs of a dvc.lock, in its order."""
     try:
         stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-        return {(name, out["path"]): out["md5"] for name, stage in stages.items() for out in stage["outs"]}
+        outs = {(name, out["path"]): out["md5"] for name, stage in stages.items() for out in stage["outs"]}
+        if cut_off := [md5 for md5 in outs.values() if not _MD5.fullmatch(md5)]:
+            raise ValueError(f"{cut_off[0]} is no MD5")
+        return outs
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path} is not a lock of DVC ({error!r}); `git checkout dvc.lock` brings the committed one back. Without "
             "one, remove it: the stages run again, and no trial is trained twice"
