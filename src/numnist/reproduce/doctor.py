@@ -100,7 +100,10 @@ def _stages(root: Path) -> str:
     """Say which stages `dvc repro` would run."""
     if rwlock.is_cut_off(root):
         return f"! DVC was killed while it wrote {rwlock.NAME}, and refuses to start; `rm {rwlock.NAME}`, or `make run`"
-    stale = json.loads(_said(root, sys.executable, "-m", "dvc", "status", "--json"))
+    said = _said(root, sys.executable, "-m", "dvc", "status", "--json")
+    if not said.startswith("{"):
+        return f"! {said}"
+    stale = json.loads(said)
     return f"to be run: {', '.join(stale)}" if stale else "up to date"
 
 
