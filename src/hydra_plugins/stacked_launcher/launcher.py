@@ -134,7 +134,7 @@ class StackedLauncher(Launcher):
         for number in self._train(jobs, trials):
             returned[number] = self._finish(jobs[number])
         self._log_to_terminal()
-        for output, table in {(job.config().output, job.config().table) for job in jobs}:
+        for output, table in {(config.output, config.table) for config in map(Job.config, jobs)}:
             results.write_table(Path(table), Path(output))
             if "trials" not in self.config.hydra.sweeper:  # a search says itself how it ended
                 print(summary.describe_sweep(results.read_table(Path(table)), trials, session().data.validation.labels))
@@ -165,6 +165,7 @@ class StackedLauncher(Launcher):
             del config.datasets, config.sweep
             config.hydra.sweeper = config.hydra.launcher = config.hydra.hydra_logging = {}
             config.hydra.runtime.choices, config.hydra.runtime.config_sources = {}, []
+            config.hydra.help.header = config.hydra.help.footer = config.hydra.hydra_help.template = ""
         return config
 
     def _is_plain(self, override: Override) -> bool:
