@@ -1,4 +1,4 @@
-"""DVC's list of the files that its processes read and write, .dvc/tmp/rwlock.
+"""DVC's rwlock: its list of the files that its processes read and write.
 
 DVC writes it in place. If DVC is killed while it does, the list is cut off, and DVC refuses to start from then on.
 """

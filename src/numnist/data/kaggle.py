@@ -127,8 +127,8 @@ def _checked(table: pd.DataFrame, first_line: int, columns: list[str], highest: 
         raise DataError(f"{path}, line {first_line}: {table.shape[1]} values, expected {len(columns)}")
     values = table.to_numpy()
     if values.dtype.kind not in "iu":
-        cells = table.astype(str).to_numpy(object).ravel()
-        values = pd.to_numeric(cells, errors="coerce").astype(float).reshape(table.shape)
+        texts = table.astype(str).to_numpy(object).ravel()
+        values = pd.to_numeric(texts, errors="coerce").astype(float).reshape(table.shape)
     bad = ~((values >= 0) & (values <= highest) & (values == np.floor(values)))
     if bad.any():
         row, column = np.argwhere(bad)[0]
