@@ -24,7 +24,10 @@ def main() -> None:
     environment = dict(dask.config.get(_ENVIRONMENT, {}))
     environment.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask's costs 40%: every array would be mapped anew
     dask.config.set({_ENVIRONMENT: environment})
-    run_cli()  # type: ignore[no-untyped-call]
+    try:
+        run_cli()  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:  # such as a worker without an address
+        raise ExecutorError(f"Dask's {command}: {error}") from None
 
 
 if __name__ == "__main__":

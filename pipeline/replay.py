@@ -46,9 +46,9 @@ def main() -> None:
         print("exact: the same bytes")
         return
     print(f"{again.worst.verdict}; what could explain it:")
-    print(
-        "\n".join(f"  {cause}" for cause in again.causes) or "  nothing that is recorded: this is a defect of numnist"
-    )
+    nothing = "nothing that is recorded: its files were changed in the store, or numnist has a defect"
+    for cause in again.causes or [nothing]:
+        print(f"  {cause}")
     raise SystemExit(1)
 
 

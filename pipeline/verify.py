@@ -55,6 +55,11 @@ def repeat(directory: Path, head: str) -> "list[Finding]":
 
     clone = _clone(head, directory / "clone")
     lock = clone / dvc_lock.NAME
+    if not lock.exists():
+        raise DataError(
+            f"{ROOT}: the last commit has no {dvc_lock.NAME} to compare with; run `dvc repro`, then "
+            f"`git add {dvc_lock.NAME}` and `git commit`"
+        )
     expected, written = dvc_lock.read(lock), lock.read_bytes()
     _reproduce(clone)
     findings = verify.compare(expected, dvc_lock.read(lock), ROOT, clone)

@@ -15,7 +15,7 @@ from numnist.reproduce import verify
 from numnist.reproduce.replay import Replay, config_of
 from numnist.reproduce.replay import replay as again
 from numnist.tracking.recorded import TrackedRun
-from numnist.tracking.runs import CODE
+from numnist.tracking.runs import CODE, WEIGHTS
 from numnist.training import checkpoints, results, scheduling
 
 CONFIG = TrainingConfig(hidden_size=5, learning_rate=1e-05, iterations=2, seed=0, initialization="he")
@@ -75,6 +75,21 @@ def test_what_was_not_alike_is_named(
 ) -> None:
     [named] = replayed(replace(recorded, tags={**recorded.tags, **then}), tmp_path, **now).causes
     assert named.startswith(cause)
+
+
+@pytest.mark.parametrize("weights", [b"", b"another file", None])
+def test_files_that_the_store_lost_or_changed_are_named(
+    recorded: TrackedRun, tmp_path: Path, weights: bytes | None
+) -> None:
+    file = tmp_path / "run" / "weights.npz"
+    logged = replace(recorded, tags={**recorded.tags, WEIGHTS: files.sha256(file)})
+    assert replayed(logged, tmp_path).causes == []
+    if weights is None:
+        file.unlink()
+    else:
+        file.write_bytes(weights)
+    [named] = replayed(logged, tmp_path).causes
+    assert named.startswith("the store: its weights.npz is ") and ("gone" in named) == (weights is None)
 
 
 def test_other_data_are_named(recorded: TrackedRun, tmp_path: Path) -> None:

@@ -127,3 +127,20 @@ def test_a_missing_or_damaged_lock_is_an_error(tmp_path: Path, content: str | No
 def test_what_is_not_there_differs_without_end(tmp_path: Path) -> None:
     found = verify.compare_paths(tmp_path / "a", tmp_path / "b")
     assert found.verdict == DIFFERENT and math.isinf(found.relative)
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.csv", "x.json"])
+def test_a_damaged_file_is_a_difference_and_never_an_error(tmp_path: Path, name: str) -> None:
+    whole, damaged = tmp_path / name, tmp_path / "damaged" / name
+    if name == "x.npz":
+        files.save_arrays(whole, {"a": np.arange(6.0), "b": np.ones((2, 2))})
+    else:
+        files.write_text(whole, "a,b\n1,2\n" if name == "x.csv" else '{"a": [1, 2], "b": "text"}')
+    content, random = whole.read_bytes(), np.random.default_rng(0)
+    for end in range(len(content)):
+        files.write_bytes(damaged, content[:end])
+        assert verify.compare_paths(whole, damaged).verdict in (DIFFERENT, CLOSE)
+        changed = bytearray(content)
+        changed[end] ^= int(random.integers(1, 256))
+        files.write_bytes(damaged, bytes(changed))
+        assert verify.compare_paths(whole, damaged).verdict in (DIFFERENT, CLOSE)

@@ -122,8 +122,10 @@ def test_a_damaged_champion_is_told_in_words_if_there_are_no_results_to_mend_it_
         DataError, match=r"version 1 of numnist in .* is damaged: .* the same command registers it anew"
     ):
         registry.model(tracker.store, found.version)
-    (described.parent / "artifacts" / "weights.npz").unlink()
-    with pytest.raises(DataError, match=r"damaged: it holds no weights\.npz"):
+    with pytest.raises(DataError, match="damaged: its files are not those that were stored"):
+        registry.weights_of(tracker.store, found.version, root / "copy")
+    shutil.rmtree(described.parent)
+    with pytest.raises(DataError, match="damaged: its files are gone"):
         registry.weights_of(tracker.store, found.version, root / "copy")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from numnist.common.errors import DataError
+from numnist.common.files import MAKE
 
 NAME = "dvc.lock"
 
@@ -33,7 +34,7 @@ def read(path: Path) -> Outs:
             raise ValueError(f"{cut_off[0]} is no MD5")
         return outs
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
+        raise DataError(f"{path} does not exist; {MAKE}") from None
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path} is not a lock of DVC ({error!r}); `git checkout dvc.lock` brings the committed one back. Without "

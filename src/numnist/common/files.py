@@ -16,6 +16,7 @@ from numnist.common.errors import DataError, StorageError
 if TYPE_CHECKING:
     import numpy as np
 
+MAKE, REMAKE = "run `dvc repro` to make it", "delete it and run `dvc repro`"  # what helps with a file of a stage
 PARTIAL = ".partial-"  # what an interrupted write leaves behind; see `remove_partial`
 
 
@@ -68,9 +69,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
+        raise DataError(f"{path} does not exist; {MAKE}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not readable JSON ({error}); delete it and run `dvc repro`") from None
+        raise DataError(f"{path} is not readable JSON ({error}); {REMAKE}") from None
 
 
 def remove_partial(directory: Path) -> None:
@@ -110,15 +111,15 @@ def load_arrays(
     for name, (dtype, shape) in expected.items():
         array = arrays[name]
         if not isinstance(array, np.ndarray):  # what NumPy makes of a member without an array's header
-            raise DataError(f"{path}: {name} is no array; delete the file and run `dvc repro`")
+            raise DataError(f"{path}: {name} is no array; {REMAKE}")
         fits = shape is None or (
             array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape))
         )
         if array.dtype not in ([np.float32, np.float64] if dtype == "float" else [np.dtype(dtype)]) or not fits:
             of_shape = "" if shape is None else f" of shape {shape}"
-            raise DataError(f"{path}: {name}: expected {dtype}{of_shape}, got {array.dtype} of {array.shape}")
+            raise DataError(f"{path}: {name}: expected {dtype}{of_shape}, got {array.dtype} of {array.shape}; {REMAKE}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DataError(f"{path}: {name} holds a number that is not finite")
+            raise DataError(f"{path}: {name} holds a number that is not finite; {REMAKE}")
     return arrays
 
 
@@ -129,15 +130,13 @@ def _read_archive(path: Path, names: list[str]) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             if sorted(archive.files) != sorted(names):
-                raise DataError(f"{path}: arrays: expected {names}, got {archive.files}")
+                raise DataError(f"{path}: arrays: expected {names}, got {archive.files}; {REMAKE}")
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
-                raise DataError(f"{path}: expected arrays that are not compressed; delete it and run `dvc repro`")
+                raise DataError(f"{path}: expected arrays that are not compressed; {REMAKE}")
             return {name: archive[name] for name in names}
     except (DataError, MemoryError):
         raise
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from None
+        raise DataError(f"{path} does not exist; {MAKE}") from None
     except Exception as error:  # damaged bytes surface as a dozen types, from zip, zlib, tokenize and others
-        raise DataError(
-            f"{path} is damaged or not an .npz of plain arrays ({error}); delete it and run `dvc repro`"
-        ) from None
+        raise DataError(f"{path} is damaged or not an .npz of plain arrays ({error}); {REMAKE}") from None

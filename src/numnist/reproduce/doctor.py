@@ -83,7 +83,7 @@ def _git_identity(root: Path) -> str:
     name, mail = (_said(root, "git", "config", f"user.{what}") for what in ("name", "email"))  # "" if not set
     if not (name and mail):
         return (
-            "! git does not know who you are, so `dvc exp run` fails. Tell it once:\n"
+            "! git does not know who you are: `dvc exp run` fails if a file has changes. Tell it once:\n"
             "  git config --global user.name NAME; git config --global user.email ADDRESS"
         )
     return f"{_said(root, 'git', '--version')}, commits as {name} <{mail}>"

@@ -11,7 +11,7 @@ from numnist.config.schema import TRAINING_KEYS, TrainingConfig
 from numnist.data.dataset import Dataset
 from numnist.reproduce import verify
 from numnist.reproduce.verify import SAME, Difference
-from numnist.tracking.recorded import TrackedRun
+from numnist.tracking.recorded import TrackedRun, lost_weights
 from numnist.tracking.runs import CODE
 from numnist.training import results
 from numnist.training.scheduling import Trainer, open_store
@@ -43,7 +43,7 @@ def replay(recorded: TrackedRun, artifacts: Path, data: Dataset, here: Mapping[s
     results.write_run(scratch / "run", result, data.identity)
     names = [name for name in _FILES if (artifacts / name).exists() or (scratch / "run" / name).exists()]
     compared = {name: verify.compare_paths(artifacts / name, scratch / "run" / name) for name in names}
-    return Replay(compared, list(_causes(recorded, data, here)))
+    return Replay(compared, list(_causes(recorded, artifacts, data, here)))
 
 
 def config_of(recorded: TrackedRun) -> TrainingConfig:
@@ -54,8 +54,10 @@ def config_of(recorded: TrackedRun) -> TrainingConfig:
     return reader.check(TrainingConfig, values, f"the run {recorded.run_id}", texts=True)
 
 
-def _causes(recorded: TrackedRun, data: Dataset, here: Mapping[str, str]) -> Iterator[str]:
-    """Say how the recorded training and this one differ."""
+def _causes(recorded: TrackedRun, artifacts: Path, data: Dataset, here: Mapping[str, str]) -> Iterator[str]:
+    """Say how the recorded training and this one differ, or that the store does not have what was recorded."""
+    if lost := lost_weights(recorded, artifacts):
+        yield f"the store: {lost}"
     if recorded.data_digest != data.digest:
         yield f"other data: digest {recorded.data_digest or 'unknown'} then, {data.digest} ({data.name}) now"
     names = {CODE: "other training code", "git.commit": "other commit", "requirements.sha256": "other packages"}

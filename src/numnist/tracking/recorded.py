@@ -56,17 +56,32 @@ def read_trial(store: Store, run_id: str) -> TrackedRun:
 
 
 def copy_weights(store: Store, run: TrackedRun, directory: Path) -> Path:
-    """Copy the weights file of a trial into a directory; DataError if it left none."""
+    """Copy the weights file of a trial into a directory; DataError if it left none, or the store has another."""
     if DIVERGED in run.tags:
         raise DataError(f"the run {run.run_id} diverged and left no weights; `make ui` shows which runs finished")
-    with store.errors(f"find the weights of {run.run_id}"):
-        return Path(store.client.download_artifacts(run.run_id, "weights.npz", str(directory)))
+    copy_files(store, run, directory)
+    if lost := lost_weights(run, directory):
+        raise DataError(
+            f"the run {run.run_id} in {store.name}: {lost}. Train the trial again with the same parameters, which "
+            "`make ui` shows: that makes the same weights and a run that has them"
+        )
+    return directory / "weights.npz"
+
+
+def lost_weights(run: TrackedRun, copied: Path) -> str:
+    """Say how the weights among a run's copied files are not those that were logged; nothing if they are."""
+    if not (logged := run.tags.get(WEIGHTS)):
+        return ""
+    if not (file := copied / "weights.npz").is_file():
+        return "its weights.npz is gone"
+    return "" if files.sha256(file) == logged else f"its weights.npz is not the file that was logged (SHA-256 {logged})"
 
 
 def copy_files(store: Store, run: TrackedRun, directory: Path) -> None:
-    """Copy a run's artifacts into a directory."""
+    """Copy a run's artifacts, as far as there are any, into a directory."""
     with store.errors(f"copy the files of the run {run.run_id}"):
-        store.client.download_artifacts(run.run_id, "", str(directory))
+        if store.client.list_artifacts(run.run_id):
+            store.client.download_artifacts(run.run_id, "", str(directory))
 
 
 def _provenance(store: Store, *run_ids: str | None) -> Mapping[str, str]:

@@ -79,18 +79,15 @@ def set_champion(store: Store, version: str, tags: Mapping[str, str]) -> None:
 
 
 def weights_of(store: Store, version: Any, directory: Path) -> Path:
-    """Copy a version's files into a directory, and return its weights file."""
-    path = _download(store, version, str(directory)) / "artifacts" / "weights.npz"
-    if not path.is_file():
-        raise _damaged(store, version, "it holds no weights.npz")
-    return path
+    """Copy a version's files into a directory, and return its weights file; DataError if they are damaged."""
+    return _copy(store, version, str(directory)) / "artifacts" / "weights.npz"
 
 
 def model(store: Store, version: Any) -> "PyFuncModel":
     """Load a version as MLflow does; DataError if it is damaged. A pickle is neither read nor taken."""
     from mlflow import pyfunc
 
-    directory = _download(store, version)
+    directory = _copy(store, version)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it finds no type hints
         try:
@@ -99,8 +96,21 @@ def model(store: Store, version: Any) -> "PyFuncModel":
             raise _damaged(store, version, f"{type(error).__name__}: {error}") from None
 
 
+def _copy(store: Store, version: Any, directory: str | None = None) -> Path:
+    """Return a copy of a version's files on this machine; DataError if they are not those that were stored."""
+    with store.errors(f"find version {version.version} of {MODEL}"):
+        from mlflow.artifacts import list_artifacts
+
+        if not list_artifacts(version.source, tracking_uri=store.uri):
+            raise _damaged(store, version, "its files are gone")
+    copy = _download(store, version, directory)
+    if dvc_lock.md5(copy) != version.tags.get(STORED):
+        raise _damaged(store, version, "its files are not those that were stored")
+    return copy
+
+
 def _download(store: Store, version: Any, directory: str | None = None) -> Path:
-    """Return a copy of a version's files on this machine."""
+    """Return a version's files, or a copy of them in a directory, as they are."""
     with store.errors(f"read version {version.version} of {MODEL}"):
         from mlflow.artifacts import download_artifacts
 

@@ -7,6 +7,7 @@ checkout's *own* store. MLflow is imported when a store is opened: it takes a se
 import contextlib
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def connect(root: Path) -> Store:
 
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
         location = None if uri.startswith("http") else artifacts.as_uri()
-        return Store(uri, _experiment(client, experiment, location), client, is_own, artifacts)
+        return Store(uri, _experiment(client, uri, experiment, location), client, is_own, artifacts)
 
 
 def own_database(root: Path) -> Path:
@@ -288,14 +289,18 @@ def _correct_locations(path: Path) -> None:
             )
 
 
-def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+def _experiment(client: "MlflowClient", uri: str, name: str, artifacts: str | None) -> str:
     """Return the id of the experiment, created if there is none."""
     found = client.get_experiment_by_name(name)
     if found is None:  # if another machine is first, there is one afterwards, too
         none_if_missing(lambda: client.create_experiment(name, artifacts, dict([_KIND, (NOTE, _EXPERIMENT_NOTE)])))
         found = client.get_experiment_by_name(name)
-    if found is None or found.lifecycle_stage != "active":
-        raise OSError(f"its experiment {name} is deleted (`mlflow experiments restore` brings it back)")
+    if found is None:
+        raise OSError(f"it has no experiment {name}, which was created just now")
+    if found.lifecycle_stage != "active":
+        where = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
+        restore = f"{where}mlflow experiments restore -x {found.experiment_id}"
+        raise OSError(f"its experiment {name} is deleted (`{restore}` brings it back)")
     if found.tags.get(_KIND[0]) != _KIND[1]:
         try_twice(lambda: client.set_experiment_tag(found.experiment_id, *_KIND))
     return str(found.experiment_id)

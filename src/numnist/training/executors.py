@@ -86,8 +86,8 @@ def _dask(settings: Dask, data: Dataset) -> Iterator[WorkerPool]:
         except TimeoutError:
             raise ExecutorError(
                 f"the Dask scheduler at {settings.address}: workers: expected {settings.workers} within "
-                f"{settings.seconds} s, got {_count(client)}; start them with `python -m pipeline.dask worker "
-                f"{settings.address}`, or give executor.workers fewer"
+                f"{settings.seconds} s, got {len(client.nthreads())}; start each with `python -m pipeline.dask worker "
+                f"{settings.address}`, or give executor.workers the number that there are"
             ) from None
         _check_workers(client)
         client.amm.stop()  # it takes back copies that no stack waits for yet; a killed worker could have the last one
@@ -105,8 +105,8 @@ def _check_workers(client: Any) -> None:
         client.run_on_scheduler(worker.identity_here)
     except Exception as error:
         raise ExecutorError(
-            f"the Dask scheduler {client.scheduler.address} cannot run this checkout's code ({error!r}); start it with "
-            "`python -m pipeline.dask scheduler`"
+            f"the Dask scheduler {client.scheduler.address} cannot run this checkout's code ({error!r}); end it, and "
+            "start another with `python -m pipeline.dask scheduler`"
         ) from None
     here = worker.identity_here()
     found = client.run(worker.identity_here, on_error="return")
@@ -117,7 +117,8 @@ def _check_workers(client: Any) -> None:
     if refused := [f"  {address}: {why}" for address, why in reasons.items() if why]:
         raise ExecutorError(
             f"{len(refused)} of {len(found)} workers do not run the code of this process:\n" + "\n".join(refused) + "\n"
-            "Bring them to the same commit, start each with `python -m pipeline.dask worker`, or end it"
+            "Bring each to the same commit and start it anew with `python -m pipeline.dask worker "
+            f"{client.scheduler.address}`, or end it"
         )
 
 

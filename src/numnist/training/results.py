@@ -78,7 +78,7 @@ def read_weights(path: Path) -> Parameters:
     p = Parameters(**files.load_arrays(path, dict.fromkeys(Parameters._fields, ("float", None))))
     if not network.is_network(p):
         found = ", ".join(f"{name} {array.shape}" for name, array in p._asdict().items())
-        raise DataError(f"{path}: the arrays' shapes are not those of one network: {found}")
+        raise DataError(f"{path}: the arrays' shapes are not those of one network: {found}; {files.REMAKE}")
     return Parameters(*(array[np.newaxis] for array in p))
 
 
@@ -100,5 +100,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> "pd.DataFrame":
 
     try:
         return pd.read_csv(path, usecols=columns or None)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; {files.MAKE}") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable table ({error}); run `dvc repro` to make it") from None
+        raise DataError(f"{path} is not a readable table ({error}); {files.REMAKE}") from None
