@@ -137,6 +137,8 @@ def test_a_store_is_made_anew_beside_what_a_killed_process_left_of_the_one_befor
     for name, content in left.items():
         (root / name).write_bytes(content)
     runs.connect(root).begin_sweep("key", "a sweep", {})
+    with contextlib.closing(sqlite3.connect(database)) as anew:
+        assert not anew.execute("SELECT name FROM sqlite_master WHERE name = 'of_before'").fetchall()
 
 
 def held(root: Path) -> tuple[str, str, bytes]:
