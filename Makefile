@@ -34,8 +34,11 @@ verify: .venv/.installed  ## repeat the pipeline in a fresh clone and compare wi
 bench: .venv-bench/.installed  ## measure numnist against PyTorch, JAX, scikit-learn and the notebook (half an hour)
 	@.venv-bench/bin/python -m benchmarks.run
 
-clean:  ## delete all that the pipeline made, and the environment; the tracked runs in mlflow.db stay
-	rm -rf .venv .venv-bench data runs reports sweep.csv launches .checkpoints .sample .dvc/cache .dvc/tmp
+clean:  ## delete all that the pipeline made, and the environment; your files and the runs in mlflow.db stay
+	rm -rf .venv .venv-bench data/processed data/test.npz runs reports sweep.csv launches .checkpoints .sample .dvc/cache .dvc/tmp
+	@for made in data/raw/*/fetched.json; do \
+	  rm -rf "$${made%/*}"/train-*-ubyte "$${made%/*}"/t10k-*-ubyte "$${made%/*}"/.partial-* "$$made"; done
+	@rmdir data/raw/* data/raw data 2>/dev/null || true  # what people put there stays
 
 lock:  ## renew requirements.lock from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv

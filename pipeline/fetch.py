@@ -4,6 +4,7 @@ MNIST_MIRROR=<directory or URL> is asked first, if it is set; then data/raw, if 
 """
 
 import os
+from itertools import chain
 from pathlib import Path
 
 from numnist.config import cli
@@ -23,8 +24,18 @@ def places(raw: Path) -> list[str]:
     """Return where a data set may have been put by hand."""
     from numnist.data import forms
 
-    by_hand = raw.is_dir() and any(not (path / forms.RECORD).exists() for path in raw.iterdir())
-    return [*filter(None, [os.environ.get("MNIST_MIRROR")]), *([str(raw)] if by_hand else [])]
+    others = [path for path in raw.glob("*") if not (path / forms.RECORD).exists()]
+    found = chain.from_iterable(chain([path], path.rglob("*")) for path in others)
+    by_hand = any(path.is_file() and not path.name.startswith(".") for path in found)
+    return [*filter(None, [mirror()]), *([str(raw)] if by_hand else [])]
+
+
+def mirror() -> str:
+    """Return MNIST_MIRROR, empty if it is not set; a path is made absolute, since DVC runs stages in the checkout."""
+    from numnist.data import fetching
+
+    given = os.environ.get("MNIST_MIRROR", "")
+    return given if not given or fetching.is_url(given) else os.path.abspath(given)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ they are, so the next run with a mirror in reach is that of the real data set.
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def main() -> None:
         print("Waiting for another `make run` in this checkout to end.", flush=True)
         lock.acquire()
     with lock:
+        os.environ["MNIST_MIRROR"] = fetch.mirror()
         _configure_git()
         workspace = ROOT if _data_is_available() else _sample_workspace()
         dvc_lock.check(workspace, edits_allowed=True)

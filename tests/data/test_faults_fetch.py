@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mirrors
 import pytest
@@ -57,7 +58,7 @@ def test_if_all_mirrors_fail_the_error_tells_why_and_nothing_is_left(
     assert "status 404" in causes[mirror.url("missing")]
     assert "no such directory" in causes[nowhere]
     assert "MNIST_MIRROR=<directory or URL>" in str(caught.value)
-    assert "dvc exp run -S data.name=mnist-5k" in str(caught.value)
+    assert "set data.name to mnist-5k in params.yaml" in str(caught.value)
     assert mirrors.contents(tmp_path / "raw") == {}
 
 
@@ -74,6 +75,14 @@ def test_a_port_where_nobody_listens_is_a_cause_like_others(tmp_path: Path, monk
         pass
     with pytest.raises(FetchError, match="ConnectionError"):
         fetching.fetch(Source((gone.url("right"),), mirrors.SHA256), "tiny", tmp_path, (), HASTY)
+
+
+def test_an_address_that_is_none_is_a_cause_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FetchError, match=r"http://\[::1: .*ubyte\.gz: InvalidURL"):
+        fetching.fetch(Source((), mirrors.SHA256), "tiny", tmp_path, ["http://[::1"])
+    monkeypatch.setattr(downloading, "_copy", lambda *arguments: urlsplit("http://[::1"))  # as of a redirect
+    with pytest.raises(FetchError, match="Invalid IPv6 URL"):
+        downloading.download("https://mirror.example/", tmp_path / "file", HASTY)
 
 
 def test_an_endless_answer_is_cut_off(mirror: mirrors.Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,13 +127,16 @@ def test_what_fetch_did_not_make_is_refused_and_left(mirror: mirrors.Mirror, tmp
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"pinned": {}, "sha256": 3}'])
-def test_a_damaged_record_is_refused_and_can_be_deleted(tmp_path: Path, content: str) -> None:
-    raw = write(tmp_path / "raw", mirrors.CONTENTS)
+@pytest.mark.parametrize("pins", PINS, ids=["gzips pinned", "contents pinned", "both pinned"])
+def test_a_damaged_record_is_refused_and_the_remedy_helps(tmp_path: Path, content: str, pins: dict[str, str]) -> None:
+    raw, source = tmp_path / "raw" / "tiny", Source((str(write(tmp_path / "own", mirrors.FILES)),), pins)
+    fetching.fetch(source, "tiny", raw)
     (raw / "fetched.json").write_text(content)
-    with pytest.raises(DataError, match=r"fetched\.json is .*delete it"):
-        fetching.fetch(Source((), mirrors.PINS), "tiny", raw)
-    (raw / "fetched.json").unlink()
-    fetching.fetch(Source((), mirrors.PINS), "tiny", raw)
+    with pytest.raises(DataError, match=rf"fetched\.json is damaged; move {raw} away"):
+        fetching.fetch(source, "tiny", raw)
+    raw.rename(raw.parent / "away")  # the remedy, tried
+    fetching.fetch(source, "tiny", raw, [str(raw.parent)])
+    assert mirrors.contents(raw) == mirrors.CONTENTS
 
 
 def test_what_a_killed_download_left_is_removed(mirror: mirrors.Mirror, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from numnist.common.errors import DataError, FetchError
 from numnist.config.reader import load_params
 from numnist.config.schema import DIGITS, Source
-from numnist.data import fetching, forms, idx
+from numnist.data import fetching, forms, idx, png_folders
 from pipeline import ROOT
 
 RNG = np.random.Generator(np.random.PCG64(5))
@@ -191,6 +191,34 @@ def test_folders_may_be_named_after_the_classes(tmp_path: Path, place: Path) -> 
     names = tuple("abcdefghij")
     as_png("train", "test", lambda number, label: f"{number}.png", lambda label: names[label])(place, ARRAYS)
     assert len(fetched(tmp_path / "raw", place, Source((), PINS, classes=names))) == 5
+
+
+@pytest.mark.parametrize(
+    ("classes", "folders", "empty", "labels"),
+    [
+        ("123", "123", "", [0, 1, 2]),
+        ("123", "012", "", [0, 1, 2]),
+        ("10", "01", "", [1, 0]),
+        ("123", "0123", "", None),
+        ("123", "12", "", None),
+        ("123", "12", "3", [0, 1]),  # the remedy, tried
+        ("123", "12", "0", [1, 2]),
+        ("a10", "a2", "", None),
+    ],
+)
+def test_folders_are_all_names_or_all_numbers_or_refused(
+    place: Path, classes: str, folders: str, empty: str, labels: list[int] | None
+) -> None:
+    for number, folder in enumerate(folders):
+        (place / folder).mkdir()
+        Image.fromarray(PIXELS[number]).save(place / folder / f"{number}.png")
+    for folder in empty:
+        (place / folder).mkdir()
+    if labels is not None:
+        assert png_folders.read(place, tuple(classes))[1].tolist() == labels
+        return
+    with pytest.raises(DataError, match=rf"{place}: .* expected all names or all numbers"):
+        png_folders.read(place, tuple(classes))
 
 
 def test_what_is_wrong_in_one_form_comes_from_another(tmp_path: Path, place: Path) -> None:

@@ -1,5 +1,7 @@
 """Kaggle's tables in and out."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,22 @@ def test_line_ends_of_windows_and_a_byte_order_mark_do_not_matter(tmp_path):
     path = table(tmp_path / "test.csv", PIXELS, images(2).tolist())
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     np.testing.assert_array_equal(kaggle.read_test(path), images(2))
+
+
+@pytest.mark.parametrize("name", ["label", "Class", '"target"', " y"])
+@pytest.mark.parametrize("last", [False, True])
+def test_the_header_says_whether_the_label_is_first_or_last(name, last, tmp_path):
+    pixels, labels = images(3), np.array([[2], [0], [1]])
+    columns, rows = ([*PIXELS, name], [pixels, labels]) if last else ([name, *PIXELS], [labels, pixels])
+    got = kaggle.read_labelled(table(tmp_path / "train.csv", columns, np.hstack(rows).tolist()), 3)
+    assert np.array_equal(got[0], pixels) and got[1].tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("columns", [["", *PIXELS], ["id", *PIXELS], [f"c{i}" for i in range(785)], ["x", *"0" * 784]])
+def test_a_header_that_does_not_say_where_the_label_is_is_refused(columns, tmp_path):
+    path = table(tmp_path / "train.csv", columns, [[i, *[0] * 784] for i in range(3)])
+    with pytest.raises(DataError, match=r"train\.csv, line 1: the header is .*label's column first or last"):
+        kaggle.read_labelled(path)
 
 
 @pytest.mark.parametrize("value", ["256", "-1", "1.5", "nan", "inf", "x", "", "True", "9" * 30, "0x1F"])
@@ -148,6 +166,23 @@ def test_a_submission_replaces_nothing_but_an_earlier_submission(there, tmp_path
     with pytest.raises(DataError, match=f"{there} exists and is no earlier submission; nothing was written"):
         kaggle.write_submission(tmp_path / there, np.array([1, 2]))
     assert test.read_bytes() == before
+
+
+def test_a_submission_to_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(pipe, b"ImageId,Label\n1,7\n")  # who reads it sees an earlier submission
+    with pytest.raises(DataError, match="pipe exists and is no earlier submission"):
+        kaggle.check_submission(tmp_path / "pipe")
+    os.close(pipe)
+
+
+def test_a_submission_is_written_where_a_link_points(tmp_path):
+    (tmp_path / "link.csv").symlink_to("mine.csv")
+    for digits in ([1, 2], [3]):  # nothing is there, then an earlier submission
+        kaggle.write_submission(tmp_path / "link.csv", np.array(digits))
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "mine.csv").read_text() == "ImageId,Label\n1,3\n"
 
 
 def test_an_earlier_submission_is_replaced(tmp_path):

@@ -168,7 +168,7 @@ class DataConfig(Record):
 
 DIGITS = tuple("0123456789")  # the names of the classes of a data set that names none
 ClassName = Annotated[str, Text("a name", r".*\S.*", numbers=True)]
-FolderName = Annotated[str, Text("letters, digits, . _ and -", r"\w[\w.-]*")]
+FolderName = Annotated[str, Text("letters, digits, _ and -, and no dot, which DVC takes for a level", r"\w[\w-]*")]
 PinnedFile = Annotated[
     str, Text("a file of MNIST's four, or with .gz", r"(train|t10k)-(images-idx3|labels-idx1)-ubyte(\.gz)?")
 ]

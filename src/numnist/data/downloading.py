@@ -36,7 +36,7 @@ def download(url: str, path: Path, limits: Limits) -> None:
     try:
         with path.open("wb") as out:
             _within(limits.total, lambda: _copy(url, out, limits))
-    except (OSError, urllib3.exceptions.HTTPError) as error:
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         innermost = str(error).rpartition("Caused by ")[2]  # requests repeats the URL before that
         raise FetchError(f"{type(error).__name__}: {innermost}") from None
 

