@@ -139,12 +139,12 @@ STATES = {
         "dvc repro; git add dvc.lock; git commit -qm 'With a lock'",
     ),
     "a cut lock": State(
-        cut("dvc.lock"), EVALUATE, "`git checkout HEAD dvc.lock` brings the committed", "git checkout HEAD dvc.lock"
+        cut("dvc.lock"), PREDICT, "`git checkout HEAD dvc.lock` brings the committed", "git checkout HEAD dvc.lock"
     ),
     "a lock with a conflict": State(
         "git checkout -qb other; sed -i 's/size: /size: 1/' dvc.lock; git commit -qam Other; git checkout -q -; "
         "sed -i 's/size: /size: 2/' dvc.lock; git commit -qam Ours; git merge other && exit 1 || true",
-        EVALUATE,
+        PREDICT,
         "`git checkout HEAD dvc.lock` brings the committed",
         "git checkout HEAD dvc.lock; dvc repro",
     ),
