@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -185,6 +186,19 @@ def test_a_sweep_is_logged_only_if_all_of_it_is_as_dvc_lock_has_it(root: Path, f
     shutil.rmtree(root / "runs")
     kept.rename(root / "runs")
     assert answering(root)[0] == "1"
+
+
+@pytest.mark.parametrize("damage", [lambda page: page.unlink(), lambda page: page.write_text("damaged")])
+def test_a_report_that_the_store_lost_is_stored_again(root: Path, damage: Callable[[Path], None]) -> None:
+    tracker = runs.connect(root)
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    for name in ("reports/index.html", "reports/metrics.json", "sweep.csv"):
+        files.write_text(root / name, f"the content of {name}")
+    champion.log_report(tracker, root, parent)
+    [page] = (root / "mlartifacts").rglob("index.html")
+    damage(page)
+    champion.log_report(tracker, root, parent)
+    assert page.read_text() == "the content of reports/index.html"
 
 
 def test_without_results_or_champion_the_way_to_both_is_told(root: Path) -> None:

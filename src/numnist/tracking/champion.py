@@ -140,9 +140,11 @@ def log_report(tracker: Tracker, root: Path, parent: str) -> None:
     """Store the report among the artifacts of its sweep, unless it is there."""
     reports = root / "reports"
     digest = files.sha256(reports / "index.html")
-    if tracker.tags(parent).get(_REPORT) != digest:
+    top = [reports / "index.html", reports / "metrics.json", root / "sweep.csv"]
+    stored = tracker.artifact_sizes(parent, "report")
+    is_whole = all(stored.get(path.name) == path.stat().st_size for path in top)
+    if tracker.tags(parent).get(_REPORT) != digest or not is_whole:
         tables = sorted((reports / "tables").glob("*.csv"))
-        top = [reports / "index.html", reports / "metrics.json", root / "sweep.csv"]
         tracker.log_files(parent, {"report": top, "report/tables": tables})
         tracker.set_tags(parent, {_REPORT: digest})
 
