@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from numnist.common.errors import DataError
 from numnist.config import cli
+from numnist.config.schema import DIGITS
 from pipeline import ROOT
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         path, data = weights_of(arguments.run, Path(directory))
         network = results.read_weights(path)
+    names = dataset.classes_of(ROOT / "data" / "processed", data)
     if arguments.kaggle:
+        if names not in ((), DIGITS):
+            raise DataError(f"Kaggle's competition is for digits, and this network reads {', '.join(names)[:60]}")
         answer_kaggle(network, *arguments.kaggle)
         return
-    names = dataset.classes_of(ROOT / "data" / "processed", data)
     failed = [path for path in arguments.pictures if not read_picture(network, path, names, show=arguments.show)]
     if failed:
         raise SystemExit(1)

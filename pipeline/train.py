@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from numnist.common.errors import ConfigError, TrainingError
+from numnist.common.errors import TrainingError
 from numnist.config import cli, overrides
 from pipeline import ROOT
 
@@ -59,8 +58,8 @@ def main() -> None:
     try:
         job()
         status = "FINISHED"
-    except HydraException as error:
-        raise ConfigError(f"the configuration cannot be composed: {error}") from None
+    except overrides.FAULTS as error:  # of what only prints, and so is not checked
+        raise overrides.in_words(error, sys.argv[1:], ROOT / "conf") from None
     except (KeyboardInterrupt, SystemExit) as ending:
         if isinstance(ending, KeyboardInterrupt) or ending.code in cli.STOPPED:
             status = "KILLED"

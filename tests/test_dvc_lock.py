@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("length", [0, 40, 70, 95, 105])
 def test_a_lock_that_was_cut_off_while_dvc_wrote_it_is_told_with_the_way_out(root: Path, length: int) -> None:
     (root / "dvc.lock").write_text(LOCK[:length])
-    with pytest.raises(DataError, match=r"dvc\.lock is not a lock of DVC .*`git checkout dvc\.lock`.* remove it"):
+    with pytest.raises(DataError, match=r"dvc\.lock is not a lock of DVC .*`git checkout HEAD dvc\.lock`.* remove it"):
         dvc_lock.check(root)
 
 

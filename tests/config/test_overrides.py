@@ -1,5 +1,7 @@
 """The command line of training: what is refused before a directory or a run exists, and how it is said."""
 
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from numnist.common.errors import ConfigError
 from numnist.config import overrides, reader
+from numnist.training import results
 from pipeline import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -127,6 +130,86 @@ def test_a_fault_in_any_file_is_refused_with_the_file(
     with (conf / file).open("a", encoding="utf-8") as edited:
         edited.write(f"\n{line}\n")
     assert refusal("-m", argument, conf=conf).startswith(f"{conf / file}: {said}")
+
+
+GLOBAL = "# @package _global_\n"
+MINE = "+experiment=mine"
+SEEDS = "hydra: {sweeper: {params: {seed: '0,1'}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "argument", "said"),
+    [
+        (f"{GLOBAL}\tseed: 3\n", MINE, r"found character '\\t'.* in \"FILE\", line 2, column 1"),
+        (f"{GLOBAL}seed: 3\nseed: 4\n", MINE, 'duplicate key seed in "FILE", line 3, column 1'),
+        (f"{GLOBAL}seed: [\n", MINE, 'expected the node content.* in "FILE", line 3, column 1'),
+        (f"{GLOBAL}# f\xfcr\n", MINE, "FILE is not readable YAML: 'utf-8' codec can't decode byte 0xfc in position 23"),
+        (f"{GLOBAL}seed: ${{\n", MINE, "composed: no viable alternative at input .*seed"),
+        (f"{GLOBAL}defaults: [mine]\n", MINE, "`defaults` of a file lead back to that file .*experiment=mine"),
+        (f"{GLOBAL}defaults: 3\n", MINE, "defaults must be a list .*experiment=mine"),
+        (GLOBAL, "+experiment=null", "must be a string .*experiment=null"),
+        (GLOBAL, "executor=3", "must be a string .*executor=3"),
+        ("seed: 3\n", MINE, "FILE: .* its first line has to be `# @package _global_`"),
+        ("", MINE, "FILE: .* its first line has to be `# @package _global_`"),
+        (f"# Mine.\n{GLOBAL}seed: 3\n", MINE, "FILE: .* its first line has to be `# @package _global_`"),
+        (f"\xef\xbb\xbf{GLOBAL}seed: 3\n", MINE, "FILE: .* its first line has .* not even a byte order mark"),
+        ("# @package mine\nseed: 3\n", MINE, "FILE: its values would go to mine; its first line has to be"),
+    ],
+)
+def test_a_slip_in_an_experiment_file_is_told_in_words_with_its_place(
+    conf: Path, content: str, argument: str, said: str
+) -> None:
+    file = conf / "experiment" / "mine.yaml"
+    file.write_bytes(content.encode("latin-1"))
+    for mode in ((), ("-m",)):
+        assert re.search(said.replace("FILE", re.escape(str(file))), refusal(*mode, argument, conf=conf), re.DOTALL)
+
+
+def test_a_slip_in_an_experiment_that_a_stage_asks_for_is_told_in_words(conf: Path) -> None:
+    (conf / "experiment" / "note.yaml").write_text(f"{GLOBAL}\tseed: 3\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"note.yaml., line 2, column 1"):
+        overrides.trials_of("note", conf)
+
+
+def test_a_sweep_without_m_is_refused_unless_every_axis_is_given_one_value(conf: Path) -> None:
+    mine = conf / "experiment" / "mine.yaml"
+    mine.write_text(GLOBAL + SEEDS, encoding="utf-8")
+    assert refusal(MINE, conf=conf).startswith(f"{mine}: this experiment is a sweep over seed; add -m to the command")
+    for name in ("grid", "search"):
+        assert "is a sweep over learning_rate, iterations" in refusal(f"+experiment={name}", "seed=1", "hidden_size=8")
+    for allowed in (["-m", MINE], [MINE, "seed=3"], [MINE, "hydra.mode=MULTIRUN"]):
+        overrides.check(allowed, conf)
+
+
+@pytest.mark.parametrize("axis", ["executor: 'local,processes'", "executor.workers: '1,2'"])
+def test_a_sweep_over_executors_is_refused_in_a_file_as_on_the_command_line(conf: Path, axis: str) -> None:
+    mine = conf / "experiment" / "mine.yaml"
+    mine.write_text(f"{GLOBAL}hydra: {{sweeper: {{params: {{{axis}}}}}}}\n", encoding="utf-8")
+    assert refusal("-m", MINE, conf=conf).startswith(f"{mine}: executor has several values; ")
+
+
+@pytest.mark.parametrize("place", ["README.md", "README.md/below", "/proc/nothing", "x" * 300])
+@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir", "output"])
+def test_a_place_that_cannot_be_a_directory_is_refused(
+    key: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").touch()
+    mode = [] if key == "hydra.run.dir" else ["-m"]
+    assert refusal(*mode, f"{key}={place}").startswith(f"the command line: {key} is '{place}'; allowed: a directory")
+    overrides.check([*mode, f"{key}=a/b"], ROOT / "conf")
+    assert os.listdir() == ["README.md"]
+
+
+def test_a_sweeps_table_replaces_nothing_but_an_earlier_table(tmp_path: Path) -> None:
+    earlier, mine, runs = tmp_path / "sweep.csv", tmp_path / "mine.csv", tmp_path / "runs"
+    mine.write_text("name,phone\nAda,1\n", encoding="utf-8")
+    for _ in range(2):
+        overrides.check(["-m", f"table={earlier}"], ROOT / "conf")
+        results.write_table(earlier, runs)
+    for taken in (mine, tmp_path):
+        assert refusal("-m", f"table={taken}").startswith(f"the command line: table is '{taken}'; allowed: a new file")
+    overrides.check([f"table={mine}"], ROOT / "conf")  # a single run writes none
 
 
 def test_a_directory_of_ones_own_is_composed_from_and_checked_too(tmp_path: Path) -> None:

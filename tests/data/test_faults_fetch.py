@@ -58,7 +58,7 @@ def test_if_all_mirrors_fail_the_error_tells_why_and_nothing_is_left(
     assert "status 404" in causes[mirror.url("missing")]
     assert "no such directory" in causes[nowhere]
     assert "MNIST_MIRROR=<directory or URL>" in str(caught.value)
-    assert "dvc exp run -S data.name=mnist-5k" in str(caught.value)
+    assert "set data.name to mnist-5k in params.yaml" in str(caught.value)
     assert mirrors.contents(tmp_path / "raw") == {}
 
 

@@ -95,6 +95,22 @@ def test_sixteen_bits_a_pixel_are_read_over_their_whole_range(tmp_path):
     assert difference(seen(sixteen_bits, tmp_path), seen(grey, tmp_path)) == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "white"), [("uint16", 255), ("int32", 255), ("uint16", 4095), ("float32", 1), ("float32", 255)]
+)
+def test_numbers_of_another_range_are_read_over_that_range(kind, white, tmp_path):
+    grey = drawn(ink=20, paper=250)
+    other = Image.fromarray((np.asarray(grey) * (white / 255)).astype(kind))
+    other.save(tmp_path / "other.tiff")
+    grey.save(tmp_path / "grey.tiff")
+    assert difference(digit_images.read(tmp_path / "other.tiff"), digit_images.read(tmp_path / "grey.tiff")) <= 1
+
+
+def test_a_name_that_is_too_long_is_an_error_in_words():
+    with pytest.raises(DataError, match="is not a file"):
+        digit_images.read(Path("a" * 300))
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_a_jpeg_gives_nearly_the_same_as_a_png(mode, tmp_path):
     assert correlation(seen(drawn().convert(mode), tmp_path, "digit.jpg"), seen(drawn(), tmp_path)) > 0.99

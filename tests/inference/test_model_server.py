@@ -162,6 +162,7 @@ WRONG = {
     "no image": (b'{"inputs": []}', 400, r"the shape \(0,\), expected \(m, 784\)"),
     "one pixel less": (json.dumps({"inputs": [BLANK[1:]]}).encode(), 400, r"the shape \(1, 783\), expected \(m, 784\)"),
     "rows of two lengths": (json.dumps({"inputs": [BLANK, BLANK[1:]]}).encode(), 400, "differ in length"),
+    "half of a letter": (b'{"\\ud800": 1}', 400, r"the keys \\ud800;"),
     "too small": (json.dumps({"inputs": [[[0] * 27] * 27]}).encode(), 400, r"the shape \(1, 27, 27\)"),
     "texts": (json.dumps({"inputs": [["255"] * 784]}).encode(), 400, "the type <U3, expected numbers"),
     "truths": (json.dumps({"inputs": [[True] * 784]}).encode(), 400, "the type bool, expected numbers"),

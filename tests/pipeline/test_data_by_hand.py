@@ -57,10 +57,13 @@ def test_without_network_one_command_makes_all_others_work_in_the_checkout(tmp_p
     assert done.returncode == 0 and "data set  mnist-5k" in done.stdout, done.stdout + done.stderr
     again = checkout.run(copy, "pipeline.run")
     assert again.returncode == 0 and "Everything is up to date." in again.stdout, again.stdout + again.stderr
-    command = "dvc exp run -S data.name=mnist-5k preprocess"
+    command = "dvc repro preprocess"
     for tried in (["pipeline.train"], ["pipeline.train", "data.name=mnist-5k"], ["dvc", "repro"]):
         refused = checkout.run(copy, *tried)
         assert refused.returncode != 0 and f"`{command}`" in refused.stderr, refused.stdout + refused.stderr
+        assert "set data.name to mnist-5k in params.yaml" in refused.stderr
+    params = copy / "params.yaml"
+    params.write_text(params.read_text().replace("name: mnist\n", "name: mnist-5k\n"))
     assert checkout.run(copy, *command.split()).returncode == 0
     for tried in (["pipeline.train", "iterations=2"], ["pipeline.train", "data.name=mnist-5k", "iterations=3"]):
         worked = checkout.run(copy, *tried)

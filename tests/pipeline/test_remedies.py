@@ -71,8 +71,8 @@ STATES = {
     "no network": State(
         f"sed -i 's/name: mnist-5k/name: mnist/' params.yaml; rm -r {PROCESSED}",
         TRAIN,
-        "without network, `dvc exp run -S data.name=mnist-5k preprocess` takes",
-        "dvc exp run -S data.name=mnist-5k preprocess",
+        "set data.name to mnist-5k in params.yaml, and `dvc repro preprocess` takes",
+        "sed -i 's/name: mnist$/name: mnist-5k/' params.yaml; dvc repro preprocess",
     ),
     "no raw file": State(
         f"rm {RAW}/train-labels*",
@@ -145,7 +145,23 @@ STATES = {
         "dvc repro; git add dvc.lock; git commit -qm 'With a lock'",
     ),
     "a cut lock": State(
-        cut("dvc.lock"), EVALUATE, "`git checkout dvc.lock` brings the committed one back", "git checkout dvc.lock"
+        cut("dvc.lock"), EVALUATE, "`git checkout HEAD dvc.lock` brings the committed", "git checkout HEAD dvc.lock"
+    ),
+    "a lock with a conflict": State(
+        "git checkout -qb other; sed -i 's/size: /size: 1/' dvc.lock; git commit -qam Other; git checkout -q -; "
+        "sed -i 's/size: /size: 2/' dvc.lock; git commit -qam Ours; git merge other && exit 1 || true",
+        EVALUATE,
+        "`git checkout HEAD dvc.lock` brings the committed",
+        "git checkout HEAD dvc.lock; dvc repro",
+    ),
+    "damaged published results": State(
+        cut("docs/published.json"),
+        REPORT,
+        "bring it back by `git checkout HEAD docs/published.json`",
+        "git checkout HEAD docs/published.json",
+    ),
+    "a trial that is gone": State(
+        f"rm -r {WINNER}/../h0004-lr0.5-it00002-s0; {FORGET}", PREDICT, "  dvc repro", "rm -rf runs; dvc repro"
     ),
 }
 

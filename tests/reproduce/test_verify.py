@@ -122,6 +122,14 @@ def test_a_missing_or_damaged_lock_is_an_error(tmp_path: Path, content: str | No
         (tmp_path / "dvc.lock").write_text(content)
     with pytest.raises(DataError, match=r"dvc\.lock"):
         dvc_lock.read(tmp_path / "dvc.lock")
+    dvc_lock.check(tmp_path, [])  # who needs nothing of it is not kept from work: the doctor
+
+
+def test_a_lock_with_a_merge_conflict_is_told_without_python_in_it(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text(f"{LOCK}<<<<<<< ours\n=======\n>>>>>>> theirs\n")
+    with pytest.raises(DataError, match=r"`git checkout HEAD dvc\.lock`") as caught:
+        dvc_lock.read(tmp_path / "dvc.lock")
+    assert " at 0x" not in str(caught.value)
 
 
 def test_what_is_not_there_differs_without_end(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from stores import CONFIG, DIGEST, copy_store, register, trained
 
-from numnist.common import files
+from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
 from numnist.tracking import champion, recorded, registry, runs, store
 from numnist.tracking.champion import Champion
@@ -163,6 +164,41 @@ def test_weights_that_are_not_those_that_were_evaluated_are_not_registered(root:
     assert crowned(root) is None
     weights.write_bytes(right)  # as the remedy does
     assert answering(root) == ("1", digest)
+
+
+@pytest.mark.parametrize("fault", ["cut weights", "other curves", "no trial", "no result"])
+def test_a_sweep_is_logged_only_if_all_of_it_is_as_dvc_lock_has_it(root: Path, fault: str) -> None:
+    lock_results(root, 8)
+    another = trained(root / "runs" / "another", bias=9)
+    files.write_json(another / "result.json", files.read_json(another / "result.json") | {"key": "another"})
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    lock["stages"]["train"] = {"outs": [{"path": "runs", "md5": dvc_lock.md5(root / "runs")}]}
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    kept = shutil.copytree(root / "runs", root / "kept")
+    if fault == "no trial":
+        shutil.rmtree(another)
+    else:
+        name = {"cut weights": "weights.npz", "other curves": "curves.csv", "no result": "result.json"}[fault]
+        (another / name).write_bytes(b"{}" if fault == "no result" else (another / name).read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"runs"):
+        answering(root)
+    assert crowned(root) is None and recorded.find_sweep(store.connect(root)) is None
+    shutil.rmtree(root / "runs")
+    kept.rename(root / "runs")
+    assert answering(root)[0] == "1"
+
+
+@pytest.mark.parametrize("damage", [lambda page: page.unlink(), lambda page: page.write_text("damaged")])
+def test_a_report_that_the_store_lost_is_stored_again(root: Path, damage: Callable[[Path], None]) -> None:
+    tracker = runs.connect(root)
+    parent = tracker.begin_sweep("key", "a sweep", {})
+    for name in ("reports/index.html", "reports/metrics.json", "sweep.csv"):
+        files.write_text(root / name, f"the content of {name}")
+    champion.log_report(tracker, root, parent)
+    [page] = (root / "mlartifacts").rglob("index.html")
+    damage(page)
+    champion.log_report(tracker, root, parent)
+    assert page.read_text() == "the content of reports/index.html"
 
 
 def test_without_results_or_champion_the_way_to_both_is_told(root: Path) -> None:

@@ -12,11 +12,14 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import checkout
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
+import scipy.sparse
 from stores import CONFIG, DIGEST, PARAMS, begin, copy_store, disown, free_port, in_processes, printed_port, trained
 
 from numnist.common.errors import DataError, NumnistError, TrackingError
@@ -265,9 +268,11 @@ def test_the_link_shows_the_newest_sweeps_trials(tracker: Tracker) -> None:
         (np.full((1, 784), 256.0), "256"),
         (np.full((1, 784), -1.0), "-1"),
         (np.full((1, 784), 0.5), "multiply by 255"),
+        (pd.DataFrame(np.zeros((1, 784)), columns=[f"pixel{i}" for i in reversed(range(784))]), "another order"),
+        (pd.DataFrame([[pd.NA] * 784], dtype="Int64"), "type object"),
     ],
 )
-def test_what_is_not_pixels_is_refused_with_the_reason(pixels: np.ndarray, reason: str) -> None:
+def test_what_is_not_pixels_is_refused_with_the_reason(pixels: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         pyfunc_model.check(pixels)
 
@@ -275,6 +280,15 @@ def test_what_is_not_pixels_is_refused_with_the_reason(pixels: np.ndarray, reaso
 @pytest.mark.parametrize("pixels", [np.zeros((0, 784)), np.zeros((2, 784), "uint8"), np.full((1, 784), 255.0)])
 def test_pixels_from_0_to_255_are_taken_whatever_their_number_type(pixels: np.ndarray) -> None:
     assert pyfunc_model.check(pixels).dtype == np.float32
+
+
+def test_tables_of_pandas_own_types_are_taken_and_so_are_sparse_ones() -> None:
+    pixels = np.arange(2 * 784).reshape(2, 784) % 256
+    for name in ("Int64", "UInt8", "Float64", "object", "int64[pyarrow]"):
+        for first in (0, 1):
+            frame = pd.DataFrame(pixels, columns=[f"pixel{i}" for i in range(first, 784 + first)]).astype(name)
+            assert np.array_equal(pyfunc_model.check(frame), pixels), name
+    assert np.array_equal(pyfunc_model.check(scipy.sparse.csr_matrix(pixels)), pixels)
 
 
 def test_a_database_that_another_process_keeps_locked_is_an_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import mlflow.store.db.utils
 import pytest
 from limits import no_file_larger_than
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from stores import CONFIG, copy_store, in_processes, register, trained
 
 from numnist.common import files
@@ -99,8 +101,6 @@ def test_a_store_with_runs_is_never_put_aside(root: Path) -> None:
     runs.connect(root).begin_sweep("key", "a sweep", {})
     with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     SqlAlchemyStore._engine_map.clear()
     with contextlib.suppress(TrackingError, MlflowException):
         store.connect(root)
@@ -122,6 +122,23 @@ def test_a_database_of_flipped_bytes_ends_in_words_and_its_remedy_helps(root: Pa
         assert f"(mv {database} {database}.damaged)" in str(error) and len(str(error)) < 1500
         database.rename(f"{database}.damaged")
         runs.connect(root).begin_sweep("key", "a sweep", {})
+
+
+def test_a_store_is_made_anew_beside_what_a_killed_process_left_of_the_one_before(root: Path) -> None:
+    runs.connect(root).begin_sweep("key", "a sweep", {})
+    database = root / "mlflow.db"
+    other = sqlite3.connect(database)
+    other.execute("CREATE TABLE of_before (x)")
+    other.commit()
+    left = {name: (root / name).read_bytes() for name in ("mlflow.db-wal", "mlflow.db-shm")}  # as kill -9 leaves them
+    other.close()
+    SqlAlchemyStore._engine_map.clear()
+    database.unlink()
+    for name, content in left.items():
+        (root / name).write_bytes(content)
+    runs.connect(root).begin_sweep("key", "a sweep", {})
+    with contextlib.closing(sqlite3.connect(database)) as anew:
+        assert not anew.execute("SELECT name FROM sqlite_master WHERE name = 'of_before'").fetchall()
 
 
 def held(root: Path) -> tuple[str, str, bytes]:
@@ -198,6 +215,29 @@ def test_no_message_of_a_store_holds_its_password(secret: str) -> None:
         raise OSError(told)
     assert secret not in str(caught.value) and "db.example" in str(caught.value)
     assert store.without_password(uri) == "postgresql://db.example:5432/mlflow"
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1/?token=hunter2", "postgresql:///db?user=me&password=hunter2&x=1"])
+def test_no_message_of_a_store_holds_a_password_of_its_query(uri: str) -> None:
+    assert "hunter2" not in store.without_password(uri) and store.without_password(uri).startswith(uri[:12])
+
+
+@pytest.mark.parametrize("uri", ["http://[::1", "postgresql://a:b@[::1/x"])
+def test_an_address_that_is_none_is_an_error_in_words(root: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match="failed, to open it"):
+        store.connect(root)
+
+
+def test_a_database_server_that_does_not_answer_is_asked_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("connection refused")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/x")
+    monkeypatch.setattr("sqlalchemy.create_engine", refused)
+    monkeypatch.setattr(mlflow.store.db.utils, "create_sqlalchemy_engine_with_retry", pytest.fail)
+    with pytest.raises(TrackingError, match="refused"):
+        store.connect(root)
 
 
 def test_mlflow_prints_no_link_with_a_password(root: Path) -> None:

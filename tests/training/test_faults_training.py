@@ -197,5 +197,5 @@ def test_a_sweep_of_a_thousand_trials_accounts_for_every_one(tmp_path: Path) -> 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "\0"])
 def test_a_table_that_is_none_of_a_sweep_is_refused_in_words(tmp_path: Path, content: str) -> None:
     (tmp_path / "sweep.csv").write_text(content)
-    with pytest.raises(DataError, match=r"sweep\.csv is not a readable table .* run `dvc repro` to make it"):
+    with pytest.raises(DataError, match=r"sweep\.csv is not a readable table .* delete it and run `dvc repro`"):
         results.read_table(tmp_path / "sweep.csv", results.COLUMNS)

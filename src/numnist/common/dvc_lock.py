@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,18 +28,24 @@ Outs = Mapping[tuple[str, str], str]  # the MD5 of each out, by stage and path
 
 def read(path: Path) -> Outs:
     """Read the outs of a dvc.lock, in its order."""
+    return {(name, out["path"]): out["md5"] for name, stage in read_stages(path).items() for out in stage["outs"]}
+
+
+def read_stages(path: Path) -> dict[str, Any]:
+    """Read the stages of a dvc.lock, as DVC writes them; DataError if it is damaged."""
     try:
-        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+        stages: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
         outs = {(name, out["path"]): out["md5"] for name, stage in stages.items() for out in stage["outs"]}
         if cut_off := [md5 for md5 in outs.values() if not _MD5.fullmatch(md5)]:
             raise ValueError(f"{cut_off[0]} is no MD5")
-        return outs
+        return stages
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; {MAKE}") from None
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise DataError(
-            f"{path} is not a lock of DVC ({error!r}); `git checkout dvc.lock` brings the committed one back. Without "
-            "one, remove it: the stages run again, and no trial is trained twice"
+            f"{path} is not a lock of DVC ({reason}); `git checkout HEAD dvc.lock` brings the committed one back. "
+            "Without one, remove it: the stages run again, and no trial is trained twice"
         ) from None
 
 
@@ -61,7 +68,7 @@ def check(root: Path, needed: Iterable[str] | None = None, *, edits_allowed: boo
     `needed` are the paths that matter, in an out or above one; all, if it is None. An out that dvc.lock does not know
     is not checked. With `edits_allowed` only damage in DVC's cache is refused: `dvc repro` sees the rest itself.
     """
-    if not (root / NAME).exists():
+    if not (root / NAME).exists() or needed == []:
         return
     paths = None if needed is None else [Path(name) for name in needed]
     for (stage, out), expected in read(root / NAME).items():

@@ -64,14 +64,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is a DataError that names it."""
+def read_json(path: Path, remedy: str = "") -> Any:
+    """Read a JSON file; a missing or broken one is a DataError that names it, and what helps if no stage makes it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; {MAKE}") from None
+        raise DataError(f"{path} does not exist; {remedy or MAKE}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not readable JSON ({error}); {REMAKE}") from None
+        raise DataError(f"{path} is not readable JSON ({error}); {remedy or REMAKE}") from None
 
 
 def remove_partial(directory: Path) -> None:

@@ -17,7 +17,9 @@ from numnist.config.schema import DIGITS, DataConfig
 from numnist.data import idx
 from numnist.data.forms import read_record
 
-TAKE_SAMPLE = "without network, `dvc exp run -S data.name=mnist-5k preprocess` takes the packaged sample"
+TAKE_SAMPLE = (
+    "without network, set data.name to mnist-5k in params.yaml, and `dvc repro preprocess` takes the packaged sample"
+)
 _SPLITS = ("train", "validation", "test")
 _TEST_ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "pixels": ("uint8", (None, 784)),

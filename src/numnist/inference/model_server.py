@@ -151,5 +151,5 @@ def _whole(digits: str) -> float:
 
 
 def _answer(error: Refused) -> Response:
-    content: dict[str, Any] = {"error": str(error)}
+    content: dict[str, Any] = {"error": str(error).encode(errors="backslashreplace").decode()}  # a client's own words
     return JSONResponse(content, error.status, headers={"Connection": "close"})  # what is left of a body is not read

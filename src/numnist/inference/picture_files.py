@@ -1,5 +1,6 @@
 """A picture file becomes brightness: PNG, JPEG, WebP, BMP, TIFF or GIF, of any mode, in bounded memory."""
 
+import os
 import shlex
 import warnings
 from pathlib import Path
@@ -27,7 +28,7 @@ def read_brightness(path: Path) -> np.ndarray:
     The longer side is brought to 512 or less and, by repeating pixels, to more than 112. Of several frames or pages the
     first is read. Whatever is no such picture is a DataError with the path and the way out.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises if a name is too long
         raise DataError(f"{path} is not a file; give the path of a picture: {_NAMES}")
     try:
         with warnings.catch_warnings():
@@ -69,17 +70,25 @@ def _reduced(image: Image.Image) -> Image.Image:
     image.draft("L", (2 * LARGEST_SIDE, 2 * LARGEST_SIDE))  # a JPEG is decoded at a half, a quarter or an eighth
     image.load()
     factor = max(1, -(-max(image.size) // LARGEST_SIDE))
+    white = _white(image)
     rows = factor * max(1, _STRIP // image.width // factor)
     strips = [
-        np.asarray(_simple(image.crop((0, top, image.width, min(image.height, top + rows)))).reduce(factor))
+        np.asarray(_simple(image.crop((0, top, image.width, min(image.height, top + rows))), white).reduce(factor))
         for top in range(0, image.height, rows)
     ]
     return Image.fromarray(np.concatenate(strips), "RGBa" if strips[0].ndim == 3 else "L")
 
 
-def _simple(image: Image.Image) -> Image.Image:
+def _white(image: Image.Image) -> int:
+    """Return the number that stands for white: the end of the least range in use that holds all of a picture."""
+    brightest = np.max(image.getextrema()) if image.mode.startswith(("I", "F")) else 255
+    return next((end for end in (1, 255, 4095) if brightest <= end), 65535)
+
+
+def _simple(image: Image.Image, white: int) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+        pixels = np.nan_to_num(np.asarray(image, np.float64)).clip(0, white)
+        image = Image.fromarray((pixels * (255 / white)).round().astype(np.uint8))
     return image.convert("RGBA").convert("RGBa") if image.has_transparency_data else image.convert("L")
 
 

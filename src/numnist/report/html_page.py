@@ -70,7 +70,9 @@ class Material:
 def read(root: Path, params: Params) -> Material:
     """Read the outs of the earlier stages; a missing or broken one is a DataError that names it."""
     metrics = files.read_json(root / "reports" / "metrics.json")
-    published = files.read_json(root / "docs" / "published.json")
+    published = files.read_json(
+        root / "docs" / "published.json", "bring it back by `git checkout HEAD docs/published.json`"
+    )
     sweep = read_table(root / "sweep.csv")
     finished = sweep.loc[sweep["status"] == FINISHED, "name"]
     return Material(

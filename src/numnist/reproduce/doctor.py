@@ -78,7 +78,8 @@ def _packages(root: Path) -> str:
 def _git_identity(root: Path) -> str:
     if not provenance.has_git(root):
         return (
-            "! no repository: `make run` works without, `dvc exp run` does not; `git init && git add -A && git commit`"
+            "! no repository: `make run` works without, `dvc exp run` does not; "
+            "`git init && git add -A && git commit`, then `make run`, which tells DVC"
         )
     name, mail = (_said(root, "git", "config", f"user.{what}") for what in ("name", "email"))  # "" if not set
     if not (name and mail):

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from numnist.common import dvc_lock, files
 from numnist.common.errors import DataError
 from numnist.tracking import entities, provenance, recorded, registry, runs
@@ -59,7 +57,11 @@ def champion(tracker: Tracker, root: Path, *, evaluated: bool = False) -> Champi
     if winner is None:
         if current is None:
             raise DataError(f"{root} has no results, and {tracker.store.name} no champion: `make run` makes both")
-        return Champion(current, current.run_id, _words(current, "the champion of the store: no results here"))
+        return Champion(
+            current,
+            current.run_id,
+            _words(current, "the champion of the store: no results here, or others than dvc.lock has"),
+        )
     run_id = _log_what_is_missing(tracker, root, winner, evaluated=evaluated)
     version = registry.find(tracker.store, winner.weights, winner.data)
     if version is None:
@@ -122,16 +124,27 @@ def sweep_here(tracker: Tracker, root: Path) -> str | None:
 
 def sweep_key(root: Path) -> str:
     """Return the key of the sweep whose trials lie under runs/."""
-    return entities.sweep_key(files.read_json(found)["key"] for found in (root / "runs").glob("*/result.json"))
+    return entities.sweep_key(record["key"] for record in _trials(root).values())
+
+
+def _trials(root: Path) -> dict[Path, dict[str, Any]]:
+    """Return the results of the trials under runs/, by their directories."""
+    found = {path: files.read_json(path) for path in sorted((root / "runs").glob("*/result.json"))}
+    for path, record in found.items():
+        if not isinstance(record, dict) or not {"key", "config"} <= record.keys():
+            raise DataError(f"{path} is no result of a trial; {files.REMAKE}")
+    return {path.parent: record for path, record in found.items()}
 
 
 def log_report(tracker: Tracker, root: Path, parent: str) -> None:
     """Store the report among the artifacts of its sweep, unless it is there."""
     reports = root / "reports"
     digest = files.sha256(reports / "index.html")
-    if tracker.tags(parent).get(_REPORT) != digest:
+    top = [reports / "index.html", reports / "metrics.json", root / "sweep.csv"]
+    stored = tracker.artifact_sizes(parent, "report")
+    is_whole = all(stored.get(path.name) == path.stat().st_size for path in top)
+    if tracker.tags(parent).get(_REPORT) != digest or not is_whole:
         tables = sorted((reports / "tables").glob("*.csv"))
-        top = [reports / "index.html", reports / "metrics.json", root / "sweep.csv"]
         tracker.log_files(parent, {"report": top, "report/tables": tables})
         tracker.set_tags(parent, {_REPORT: digest})
 
@@ -141,7 +154,8 @@ def _log_what_is_missing(tracker: Tracker, root: Path, winner: Winner, *, evalua
     parent = recorded.find_sweep(tracker.store, sweep_key(root))
     trial = recorded.find_trial(tracker.store, winner.weights, parent) if parent else None
     if parent is None or trial is None:
-        _weights(root, winner)  # what is damaged is not logged as if it were right
+        _weights(root, winner)  # what is damaged, or not whole, is not logged as if it were right
+        dvc_lock.check(root, ["runs", *(["reports"] if not evaluated else [])])
         parent = _restore_sweep(tracker, root)
         trial = recorded.find_trial(tracker.store, winner.weights, parent)
     if trial is None:
@@ -163,12 +177,12 @@ def _log_what_is_missing(tracker: Tracker, root: Path, winner: Winner, *, evalua
 
 def _restore_sweep(tracker: Tracker, root: Path) -> str:
     """Log the sweep whose trials lie under runs/, each that the store does not have."""
-    directories = sorted(path.parent for path in (root / "runs").glob("*/result.json"))
-    name = entities.sweep_name([files.read_json(path / "result.json")["config"] for path in directories])
+    trials = _trials(root)
+    name = entities.sweep_name([record["config"] for record in trials.values()])
     parent = tracker.begin_sweep(sweep_key(root), name, _RESTORED, all_trained=True)
     logged = tracker.finished_trials(parent)
-    for path in directories:
-        if files.read_json(path / "result.json")["key"] not in logged:
+    for path, record in trials.items():
+        if record["key"] not in logged:
             tracker.log_directory(path, parent, _RESTORED)
     tracker.end(parent, "FINISHED")
     return parent
@@ -196,8 +210,8 @@ def _commit_of_champion(tracker: Tracker, root: Path, current: Any) -> str | Non
 
 def _locked(root: Path, stage: str, out: Path) -> bool:
     """Whether a file is what dvc.lock says that a stage made, of the results that are there."""
-    lock = root / "dvc.lock"
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {}) if lock.exists() else {}
+    lock = root / dvc_lock.NAME
+    stages = dvc_lock.read_stages(lock) if lock.exists() else {}
     listed = [*stages.get(stage, {}).get("outs", []), *stages.get(stage, {}).get("deps", [])]
     hashes = {one["path"]: one.get("md5") for one in listed}
     wanted = [out.relative_to(root).as_posix(), *({"reports/metrics.json"} & hashes.keys())]

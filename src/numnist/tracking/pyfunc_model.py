@@ -7,6 +7,9 @@ Out: one row per image: `digit`, the most probable one (or `class`, its name, if
 MLflow keeps a copy of this file beside the weights, and of what it imports of numnist: `registry.CODE`.
 """
 
+import itertools
+import numbers
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,11 +52,15 @@ class Classifier(PythonModel):
 
 def check(pixels: Any) -> np.ndarray:
     """Return the pixels as float32 (m, 784), or raise a ValueError that says what is wrong."""
-    pixels = np.asarray(pixels)
+    pixels = np.asarray(pixels.toarray() if hasattr(pixels, "toarray") else _in_order(pixels))
+    if pixels.dtype == object and all(isinstance(pixel, numbers.Real) for pixel in pixels.flat):  # pandas' Int64, say
+        pixels = pixels.astype(np.float64)
     if pixels.shape[1:] == (28, 28):
         pixels = pixels.reshape(-1, 784)
     if pixels.dtype.kind not in "uif":
-        raise ValueError(f"pixels have the type {pixels.dtype}, expected numbers from 0 to 255")
+        raise ValueError(
+            f"pixels have the type {pixels.dtype}, expected numbers from 0 to 255, such as uint8 or float32"
+        )
     if pixels.ndim != 2 or pixels.shape[1] != 784:
         raise ValueError(f"pixels have the shape {pixels.shape}, expected (m, 784) or (m, 28, 28)")
     if not np.isfinite(pixels).all():
@@ -63,6 +70,15 @@ def check(pixels: Any) -> np.ndarray:
     if (brightest := pixels.max(axis=1, initial=0)[pixels.any(axis=1)]).size and brightest.min() <= 1:
         raise ValueError("an image's brightest pixel is 1 or less, expected 0 (paper) to 255 (ink): multiply by 255")
     return np.asarray(pixels, np.float32)
+
+
+def _in_order(pixels: Any) -> Any:
+    """Refuse a table whose columns are numbered in another order than the pixels, row after row."""
+    named = [re.fullmatch(r"(?:pixel)?(\d+)", str(name)) for name in getattr(pixels, "columns", ())]
+    found = [int(match[1]) for match in named if match]
+    if len(found) == len(named) and any(later - one != 1 for one, later in itertools.pairwise(found)):
+        raise ValueError("the table's columns are numbered in another order than pixel0 to pixel783: sort them first")
+    return pixels
 
 
 def doubts(pixels: np.ndarray, probabilities: np.ndarray, names: Sequence[str] = ()) -> list[str]:

@@ -140,6 +140,12 @@ class Tracker:
                 for path in members:
                     self.store.client.log_artifact(run_id, str(path), directory or None)
 
+    def artifact_sizes(self, run_id: str, directory: str) -> dict[str, int]:
+        """Return the sizes in bytes of the files that a directory of a run holds, by their names."""
+        with self.store.errors(f"list files of the run {run_id}"):
+            found = self.store.client.list_artifacts(run_id, directory)
+            return {Path(one.path).name: one.file_size or 0 for one in found if not one.is_dir}
+
     def log_text(self, run_id: str, name: str, text: str) -> None:
         """Store a text as an artifact."""
         with self.store.errors(f"store {name} of the run {run_id}"):

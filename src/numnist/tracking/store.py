@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
@@ -190,10 +190,11 @@ def _address(path: Path) -> str:
 
 def _without_secrets(text: str, uri: str) -> str:
     """Take an address's user and password out of a text."""
-    login = urlsplit(uri).netloc.rpartition("@")[0] if "://" in uri else ""
+    login = uri.partition("://")[2].partition("/")[0].rpartition("@")[0]
     secret = login.partition(":")[2]
     for found in filter(None, (f"{login}@" if login else "", secret, unquote(secret))):
         text = text.replace(found, "" if found.endswith("@") else "***")
+    text = re.sub(r"(?i)([?&][^=&\s]*(?:pass|pwd|token|secret|key)[^=&\s]*=)[^&\s]*", r"\1***", text)
     return re.sub(r"://[^/@\s]*@", "://", text)
 
 
@@ -210,6 +211,7 @@ def _remedy(uri: str, reason: str) -> str:
 def _made_ready(uri: str, is_own: bool) -> Iterator[None]:
     """Make an SQLite store ready to be opened; no other process creates or mends it meanwhile."""
     if (path := database(uri)) is None:
+        _check_answers(uri)
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,6 +222,15 @@ def _made_ready(uri: str, is_own: bool) -> Iterator[None]:
         if is_own:
             _correct_locations(path)
         yield
+
+
+def _check_answers(uri: str) -> None:
+    """Connect to a database server once: MLflow itself would try for two minutes before it said that none answers."""
+    if uri.startswith(("postgresql", "mysql")):
+        from sqlalchemy import create_engine
+
+        with contextlib.closing(create_engine(uri, connect_args={"connect_timeout": int(_BUSY_SECONDS)}).connect()):
+            pass
 
 
 def _create(path: Path) -> None:
@@ -237,6 +248,7 @@ def _create(path: Path) -> None:
     SqlAlchemyStore._engine_map.pop(_address(partial), None)
     with contextlib.closing(sqlite3.connect(partial)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+    _remove(path)  # what a database that was put aside left: SQLite would play its log into the new one
     os.replace(partial, path)
 
 

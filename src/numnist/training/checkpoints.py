@@ -78,8 +78,10 @@ class CheckpointStore:
 
     def nearest(self, config: TrainingConfig) -> State | None:
         """Return the stored state that is furthest on the way to a trial, if there is one."""
-        names = [path.stem for path in self._directory(config).glob("*.npz")]
-        wanted = [name for name in names if name == _CHECKPOINT or int(name) <= config.iterations]
+        names = [path.stem for path in self._directory(config).glob("*.npz")]  # copies of somebody's are left alone
+        wanted = [
+            name for name in names if name == _CHECKPOINT or (name.isdecimal() and int(name) <= config.iterations)
+        ]
         read = (self._read(name, config) for name in wanted)
         states = [state for state in read if state and not state.diverged and state.iteration <= config.iterations]
         return max(states, key=lambda state: state.iteration, default=None)

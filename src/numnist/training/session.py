@@ -215,7 +215,7 @@ def trial_of(values: Mapping[str, Any]) -> TrainingConfig:
         raise ConfigError(f"images is {one.images} and {values['images']}; all trials of a command use the same images")
     if (got := one.whole.name) != (wanted := values["data"]["name"]):
         raise ConfigError(
-            f"data.name is {wanted}, but data/processed holds {got}; first run "
-            f"`dvc exp run -S data.name={wanted} preprocess`"
+            f"data.name is {wanted}, but data/processed holds {got}; set data.name to {wanted} in "
+            "params.yaml, and run `dvc repro preprocess` first"
         )
     return config
