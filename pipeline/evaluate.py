@@ -35,4 +35,4 @@ def note() -> TrainingConfig:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, __doc__)

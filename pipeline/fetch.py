@@ -39,4 +39,4 @@ def mirror() -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, __doc__)

@@ -132,4 +132,4 @@ def _show_results(workspace: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, __doc__)

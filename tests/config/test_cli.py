@@ -1,12 +1,14 @@
 """How commands end when what reads their output ends first."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from numnist.common.errors import DataError
 from numnist.config import cli
 from pipeline import ROOT
 
@@ -49,6 +51,55 @@ cli.run(command)
 def test_predict_into_a_pipe_that_is_closed_ends_in_silence() -> None:
     ended = ended_with_no_reader("-m", "pipeline.predict", "--json", "docs/three.png")
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (">&-", ""),
+        (">&- 2>&- <&-", ""),
+        ("> /dev/full", "error: the work is done, but what it prints cannot be written (No space left on device)\n"),
+    ],
+)
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_command_whose_output_is_closed_or_full_does_its_work_and_says_so(
+    output: str, told: str, flush: bool, tmp_path: Path
+) -> None:
+    if "full" in output and not Path("/dev/full").exists():
+        pytest.skip("only Linux has /dev/full")
+    program = f"""
+import os
+from pathlib import Path
+from pipeline import ROOT
+from numnist.config import cli
+def command():
+    print("a line", flush={flush})
+    assert os.open(os.devnull, os.O_RDONLY) > 2, "a file has the number of an output"
+    Path({str(tmp_path / "done")!r}).touch()
+cli.run(command)
+"""
+    shell = ["sh", "-c", f'exec "$0" -c "$1" {output}', sys.executable, program]
+    ended = subprocess.run(shell, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stderr) == (1 if told else 0, told)
+    assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("name", ["fetch", "preprocess", "evaluate", "report", "doctor", "run", "published"])
+def test_a_command_without_arguments_prints_its_usage_and_refuses_all_others(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def begin() -> None:
+        raise DataError("it began")
+
+    monkeypatch.setattr(cli, "_check_path", begin)
+    for argument, code in (("--help", 0), ("data.name=x", 2)):
+        monkeypatch.setattr(sys, "argv", [name, argument])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(f"pipeline.{name}", run_name="__main__")
+        assert ended.value.code == code
+    said = capsys.readouterr()
+    assert said.out.startswith(f"usage: python -m pipeline.{name} [-h]\n")
+    assert "error: data.name=x: this command takes no arguments; values stand in params.yaml" in said.err
 
 
 def test_another_pipe_that_breaks_is_no_silent_end() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from numnist.common.errors import ConfigError
 from numnist.config import overrides, reader
+from numnist.training import results
 from pipeline import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -198,6 +199,17 @@ def test_a_place_that_cannot_be_a_directory_is_refused(
     assert refusal(*mode, f"{key}={place}").startswith(f"the command line: {key} is '{place}'; allowed: a directory")
     overrides.check([*mode, f"{key}=a/b"], ROOT / "conf")
     assert os.listdir() == ["README.md"]
+
+
+def test_a_sweeps_table_replaces_nothing_but_an_earlier_table(tmp_path: Path) -> None:
+    earlier, mine, runs = tmp_path / "sweep.csv", tmp_path / "mine.csv", tmp_path / "runs"
+    mine.write_text("name,phone\nAda,1\n", encoding="utf-8")
+    for _ in range(2):
+        overrides.check(["-m", f"table={earlier}"], ROOT / "conf")
+        results.write_table(earlier, runs)
+    for taken in (mine, tmp_path):
+        assert refusal("-m", f"table={taken}").startswith(f"the command line: table is '{taken}'; allowed: a new file")
+    overrides.check([f"table={mine}"], ROOT / "conf")  # a single run writes none
 
 
 def test_a_directory_of_ones_own_is_composed_from_and_checked_too(tmp_path: Path) -> None:

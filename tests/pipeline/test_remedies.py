@@ -86,6 +86,12 @@ STATES = {
         "mnist-5k away and run `python -m pipeline.fetch`",
         f"mv {RAW} away; python -m pipeline.fetch",
     ),
+    "a cut record of what was fetched": State(
+        cut(f"{RAW}/fetched.json"),
+        "python -m pipeline.fetch",
+        "mnist-5k away and run `python -m pipeline.fetch`",
+        f"mv {RAW} away; python -m pipeline.fetch",
+    ),
     "another network in the place of the winner": State(
         f"winner={WINNER}; rm $winner/weights.npz; cp {OTHER}/weights.npz $winner; {FORGET}",
         PREDICT,

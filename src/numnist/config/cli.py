@@ -1,5 +1,6 @@
 """How every command starts and ends: failures said in a sentence, exit codes as a shell expects."""
 
+import argparse
 import errno
 import io
 import os
@@ -30,13 +31,16 @@ def params() -> Params:
     return reader.load_params(ROOT / "params.yaml")
 
 
-def run(command: Callable[[], None]) -> None:
+def run(command: Callable[[], None], about: str | None = None) -> None:
     """Run a command: exit 1 with one message for what a person can mend, 128 and its number after a signal.
 
-    If what reads our output ends early, as in `| head -1`, the command does its work all the same, and ends in silence
-    with 141, as a shell expects; a stage, whose output DVC does not need, with 0.
+    `about` describes a command without arguments. If what reads our output ends early, as in `| head -1`, or has no
+    room, the command does its work all the same. Then it ends in silence with 141, as a shell expects, or says what it
+    could not print; a stage, whose output DVC does not need, with 0.
     """
     outlive_readers()
+    if about is not None:
+        _refuse_arguments(command, about)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _terminate)
@@ -56,7 +60,19 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(f"error: {message}")
     sys.stdout.flush()
     if _lost and not described:
-        sys.exit(128 + signal.SIGPIPE)
+        [reason, *_] = _lost.values()
+        if isinstance(reason, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        sys.exit(f"error: the work is done, but what it prints cannot be written ({reason.strerror})")
+
+
+def _refuse_arguments(command: Callable[[], None], about: str) -> None:
+    """Print the usage of a command without arguments for --help, and refuse everything else (exit 2)."""
+    name = command.__globals__["__spec__"].name
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(f"python -m {name}", description=about, formatter_class=formatter)
+    if given := parser.parse_known_args()[1]:
+        parser.error(f"{' '.join(given)}: this command takes no arguments; values stand in params.yaml")
 
 
 def _check_path() -> None:
@@ -85,25 +101,27 @@ def _message(error: Exception) -> str | None:
 
 
 class _Output(io.FileIO):
-    """Standard output or error; what is written after its reader has gone is dropped, without an error."""
+    """Standard output or error; what cannot be written, as its reader has gone, is dropped without an error."""
 
     def write(self, content: Any) -> int:
-        """Write, or note that nobody reads."""
+        """Write, or note why not."""
         try:
             return super().write(content)
-        except BrokenPipeError:
-            _lost.add(self.fileno())
+        except OSError as error:
+            _lost[self.fileno()] = error
             return len(content)
 
 
-_lost: set[int] = set()  # the outputs that nobody reads
+_lost: dict[int, OSError] = {}  # the outputs that did not take all, by their number
 
 
 def outlive_readers() -> None:
-    """Let what is printed vanish if nobody reads it, and replace the letters that a terminal does not have."""
-    for name in ("stdout", "stderr"):
+    """Let what is printed vanish if nothing takes it, and replace the letters that a terminal does not have."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed, as cron may have it; another file must not get its number
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False))
         stream = getattr(sys, name)
-        if type(stream) is io.TextIOWrapper:  # not a test's
+        if mode == "w" and type(stream) is io.TextIOWrapper:  # not a test's
             stream.flush()
             raw = _Output(stream.fileno(), "w", closefd=False)
             lines, at_once = stream.line_buffering, stream.write_through

@@ -184,6 +184,8 @@ def _count_trials(command: _Command, axes: Sequence[Override], *, multirun: bool
     lengths += [_check_axis(one, COMMAND_LINE) for one in axes]
     for key in (f"hydra.{'sweep' if multirun else 'run'}.dir", "output"):
         _check_directory(key, Path(OmegaConf.select(composed, key)), command)
+    if multirun:
+        _check_table(Path(composed.table), command)
     if "trials" not in sweeper:
         return math.prod(lengths)
     search = {item.name: sweeper[item.name] for item in fields(Search)}
@@ -209,6 +211,19 @@ def _check_directory(key: str, path: Path, command: _Command) -> None:
     except OSError as error:
         allowed = f"a directory that can be made and written to ({error.strerror})"
         raise ConfigError(f"{command.source(key)}: {key} is {str(path)!r}; allowed: {allowed}") from None
+
+
+def _check_table(path: Path, command: _Command) -> None:
+    """Refuse to write a sweep's table over anything but an earlier one, which its first columns tell."""
+    if not path.exists():
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if path.is_file() and path.read_bytes().startswith(",".join(("name", *TRAINING_KEYS[:2])).encode()):
+            return
+    raise ConfigError(
+        f"{command.source('table')}: table is {str(path)!r}; allowed: a new file, or an earlier sweep's table, which "
+        "is replaced; this one holds something else"
+    )
 
 
 def _check_axis(axis: Override, source: str) -> int:
