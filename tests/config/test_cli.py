@@ -4,6 +4,8 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,21 @@ def test_too_little_memory_is_told_in_words_wherever_it_is_noticed(error: Except
 
     with pytest.raises(SystemExit, match=r"error: there is too little memory .*ulimit -v"):
         cli.run(command)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (lambda here: (here / "file").mkdir(), r"file: File exists. Something else lies there: move it away"),
+        (lambda here: (here / "file" / "below").touch(), r"below: Not a directory. Something else lies there"),
+        (lambda here: here.read_bytes(), r"Is a directory. Something else lies there"),
+        (lambda here: tempfile._get_default_tempdir(), r"No usable temporary directory .* by TMPDIR"),
+    ],
+)
+def test_what_the_system_refuses_is_told_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Path], object], told: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match=f"error: .*{told}.* run the same command again"):
+        cli.run(lambda: fault(tmp_path) and None)

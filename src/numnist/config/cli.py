@@ -20,7 +20,12 @@ from numnist.config.schema import Params
 
 ROOT = Path(os.environ["PROJECT_ROOT"])  # set by the package `pipeline`
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGHUP)  # exit codes after these signals
-_NO_ROOM_OR_ACCESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_REMEDIES = {  # what helps with an error of the operating system, by its number
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Give access"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "Something else lies there: move it away"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit on open files (`ulimit -n`)"),
+}
 _UNUSABLE = "?%{}"
 _NO_MEMORY_ERRORS = (MemoryError, SystemError)  # SystemError: what compiled code without memory leaves, as pandas
 _NO_MEMORY = ("Cannot allocate memory", "can't start new thread", "failed to map segment")  # of any kind of error
@@ -90,8 +95,11 @@ def _message(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, NumnistError):
         return text
-    if isinstance(error, OSError) and error.errno in _NO_ROOM_OR_ACCESS:
-        return f"{error.filename}: {error.strerror}. Make room or give access; then run the same command again"
+    if isinstance(error, OSError) and "temporary directory" in text:
+        return f"{error.strerror}. Make room in one of them, or name another by TMPDIR; then run the same command again"
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}. {_REMEDIES[error.errno]}; then run the same command again"
     if isinstance(error, _NO_MEMORY_ERRORS) or any(sign in text for sign in _NO_MEMORY):
         return (
             f"there is too little memory ({text or 'it is used up'}). Close other programs, raise the limit "
