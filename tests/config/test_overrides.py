@@ -117,6 +117,7 @@ def conf(tmp_path: Path) -> Path:
             "unknown key hiden_size; known here: ",
         ),
         ("experiment/x.yaml", "data: {validation: 3}", "unknown key data.validation; known here: "),
+        ("experiment/x.yaml", "3: 4", "unknown key 3; known here: "),
         ("experiment/x.yaml", "executor: {name: spark}", "executor.name is 'spark'; allowed: "),
         ("executor/local.yaml", "workers: 3", "unknown key executor.workers; known here: name"),
         ("config.yaml", "hiden_size: 30", "unknown key hiden_size; known here: "),
@@ -280,6 +281,7 @@ def test_what_is_allowed_passes(arguments: str) -> None:
         ("    table: kaggle/train.csv", "    table: 3", "datasets.kaggle.table is 3; allowed: a text"),
         ("    table: kaggle/train.csv", "    table: a.csv\n    mirrors: [x]", "either a table, or mirrors and sha256"),
         ("arithmetic: exact", "arithmetic: [", "not readable YAML"),
+        ("arithmetic: exact", "arithmetic: " + 5_000 * "[", "not readable YAML"),
     ],
 )
 def test_params_yaml_is_checked_as_a_whole(tmp_path: Path, before: str, after: str, said: str) -> None:

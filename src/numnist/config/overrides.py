@@ -167,8 +167,9 @@ def _count_trials(command: _Command, axes: Sequence[Override], *, multirun: bool
     """Check one composed configuration and the values of its axes; return how many trials it stands for."""
     _check_packages(command)
     composed = command.composed
-    job = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    reader.check_composed(OmegaConf.to_container(job, resolve=True), command.source)
+    job = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])  # type: ignore[misc]
+    values: Any = OmegaConf.to_container(job, resolve=True)
+    reader.check_composed({str(key): value for key, value in values.items()}, command.source)
     sweeper, multirun = composed.hydra.sweeper, multirun or composed.hydra.mode == RunMode.MULTIRUN
     fixed = {one.key_or_group for one in command.given}
     of_files = {key: values for key, values in (sweeper.params or {}).items() if key not in fixed}

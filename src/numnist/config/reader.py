@@ -67,7 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = OmegaConf.to_container(OmegaConf.load(path))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run this from a checkout of the project") from None
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a list; expected keys and values")
