@@ -142,6 +142,7 @@ def test_too_little_memory_is_told_in_words_wherever_it_is_noticed(error: Except
         (lambda here: (here / "file").mkdir(), r"file: File exists. Something else lies there: move it away"),
         (lambda here: (here / "file" / "below").touch(), r"below: Not a directory. Something else lies there"),
         (lambda here: here.read_bytes(), r"Is a directory. Something else lies there"),
+        (lambda here: (here / ("a" * 300)).exists(), r"File name too long. Give a shorter name"),
         (lambda here: tempfile._get_default_tempdir(), r"No usable temporary directory .* by TMPDIR"),
     ],
 )

@@ -25,6 +25,7 @@ _REMEDIES = {  # what helps with an error of the operating system, by its number
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Give access"),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "Something else lies there: move it away"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit on open files (`ulimit -n`)"),
+    errno.ENAMETOOLONG: "Give a shorter name",
 }
 _UNUSABLE = "?%{}"
 _NO_MEMORY_ERRORS = (MemoryError, SystemError)  # SystemError: what compiled code without memory leaves, as pandas
