@@ -1,8 +1,11 @@
 """A copy of this checkout with small parameters, as a git repository of its own, and a way to run its commands."""
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -34,6 +37,14 @@ def make(directory: Path, sweep: dict[str, list[object]] | None = None, data: st
     ):
         subprocess.run(["git", *command], cwd=directory, check=True)
     return directory
+
+
+@contextlib.contextmanager
+def copy_of(finished: Path, directory: Path) -> Iterator[Path]:
+    """Copy a checkout for a test to change, and delete the copy afterwards."""
+    shutil.copytree(finished, directory, symlinks=True)
+    yield directory
+    shutil.rmtree(directory)
 
 
 def run(directory: Path, *arguments: str, cwd: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":

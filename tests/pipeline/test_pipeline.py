@@ -31,10 +31,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(finished: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of it for a test to change."""
-    directory = tmp_path / "copy"
-    shutil.copytree(finished, directory, symlinks=True)
-    yield directory
-    shutil.rmtree(directory)
+    with checkout.copy_of(finished, tmp_path / "copy") as directory:
+        yield directory
 
 
 def runs(directory: Path) -> list[tracked.Any]:

@@ -1,6 +1,5 @@
 """Every remedy that a message names, tried in the state that prints it: afterwards the same command does its work."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -178,10 +177,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(finished: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of it for a test to change."""
-    directory = tmp_path / "copy"
-    shutil.copytree(finished, directory, symlinks=True)
-    yield directory
-    shutil.rmtree(directory)
+    with checkout.copy_of(finished, tmp_path / "copy") as directory:
+        yield directory
 
 
 def typed(directory: Path, line: str) -> "subprocess.CompletedProcess[str]":

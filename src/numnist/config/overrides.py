@@ -218,9 +218,11 @@ def _check_table(path: Path, command: _Command) -> None:
     """Refuse to write a sweep's table over anything but an earlier one, which its first columns tell."""
     if not path.exists():
         return
-    with contextlib.suppress(OSError, ValueError):
-        if path.is_file() and path.read_bytes().startswith(",".join(("name", *TRAINING_KEYS[:2])).encode()):
-            return
+    header = ",".join(("name", *TRAINING_KEYS[:2])).encode()
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if file.read(len(header)) == header:
+                return
     raise ConfigError(
         f"{command.source('table')}: table is {str(path)!r}; allowed: a new file, or an earlier sweep's table, which "
         "is replaced; this one holds something else"

@@ -34,6 +34,7 @@ _ENVIRONMENT = {  # defaults, read when MLflow is imported or used
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions, which `tracking_errors` puts into words
+    "PGCONNECT_TIMEOUT": "10",  # seconds, of PostgreSQL's own library
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # its links hold the password of the address
 }
 _LOCK_SECONDS = 60.0  # how long another process may take to create the store
@@ -228,9 +229,9 @@ def _check_answers(uri: str) -> None:
     """Connect to a database server once: MLflow itself would try for two minutes before it said that none answers."""
     if uri.startswith(("postgresql", "mysql")):
         from sqlalchemy import create_engine
+        from sqlalchemy.pool import NullPool
 
-        with contextlib.closing(create_engine(uri, connect_args={"connect_timeout": int(_BUSY_SECONDS)}).connect()):
-            pass
+        create_engine(uri, poolclass=NullPool).connect().close()  # without a pool, which would keep it open
 
 
 def _create(path: Path) -> None:
