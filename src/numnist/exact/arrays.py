@@ -10,7 +10,7 @@
     Rounded @ Rounded.mT   -> Sum      dW: a sum over images, whose parts add up in any order
 
 Nothing else adds up, so nothing is added up inexactly by mistake. How coarsely a number is rounded follows from the
-weights and from bounds of bounds, never from the images at hand: a network has the same bits in any company.
+weights and from bounds of bounds, never from the images at hand: a network has the same bits alone and in any stack.
 """
 
 from typing import Any, Self
