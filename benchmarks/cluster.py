@@ -1,6 +1,6 @@
 """What a cluster costs: two workers of one core each against one process on two, and the launcher's own costs.
 
-`python -m benchmarks.cluster` prints a table in about ten minutes, `--quick` one in a minute, on fewer images.
+`python -m benchmarks.cluster` prints a table in about a quarter of an hour, `--quick` one in a minute, on fewer images.
 """
 
 import pickle
